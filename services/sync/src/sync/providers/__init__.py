@@ -1,0 +1,63 @@
+"""Sources of products: the interface, its errors, and the registry of installed providers.
+
+A package adds a provider by an entry point: `[project.entry-points."products.providers"]`.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from sync.providers.base import (
+    ExternalAPIProvider,
+    ExternalProduct,
+    Page,
+    ProviderAnswerInvalid,
+    ProviderConfig,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderPagingError,
+    ProviderRefused,
+    ProviderUnavailable,
+    Reject,
+)
+
+__all__ = [
+    "ExternalAPIProvider",
+    "ExternalProduct",
+    "Page",
+    "ProviderAnswerInvalid",
+    "ProviderConfig",
+    "ProviderError",
+    "ProviderMisconfigured",
+    "ProviderPagingError",
+    "ProviderRefused",
+    "ProviderUnavailable",
+    "Reject",
+    "known",
+    "load",
+]
+
+GROUP = "products.providers"
+
+
+def known() -> tuple[str, ...]:
+    """The names that `load` understands, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load(name: str, config: ProviderConfig) -> ExternalAPIProvider:
+    """The provider registered under this name, or `ProviderMisconfigured` with the names there are."""
+    factory = _find(name).load()
+    provider = factory(config)
+    if not isinstance(provider, ExternalAPIProvider):
+        raise ProviderMisconfigured(f"Provider {name!r} lacks a part of ExternalAPIProvider.")
+    return provider
+
+
+def _find(name: str) -> EntryPoint:
+    points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+    if not points:
+        names = ", ".join(known()) or "none"
+        raise ProviderMisconfigured(f"There is no provider {name!r}. Installed: {names}.")
+    if len(points) > 1:
+        # Which one wins would depend on the order of sys.path.
+        raise ProviderMisconfigured(f"Provider {name!r} is registered twice: {', '.join(sorted(points))}.")
+    return next(iter(points.values()))

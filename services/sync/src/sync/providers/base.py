@@ -1,0 +1,162 @@
+"""What sync asks of an external API: pages of products, a cursor to resume from, and typed errors.
+
+ProviderError                    retryable = False
+├── ProviderUnavailable          retryable = True: no connection, timeout, 5xx, 429 (`retry_after`)
+├── ProviderAnswerInvalid        HTML with 200, truncated JSON, wrong shape, too big
+├── ProviderRefused              redirect, 401, 403, 404 and every other 4xx
+├── ProviderPagingError          the paging goes in circles or past a cap
+└── ProviderMisconfigured        unknown provider name, unusable address or cursor
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import httpx
+import msgspec
+
+__all__ = [
+    "ExternalAPIProvider",
+    "ExternalProduct",
+    "Page",
+    "ProviderAnswerInvalid",
+    "ProviderConfig",
+    "ProviderError",
+    "ProviderMisconfigured",
+    "ProviderPagingError",
+    "ProviderRefused",
+    "ProviderUnavailable",
+    "Reject",
+]
+
+
+class ExternalProduct(msgspec.Struct, frozen=True, kw_only=True):
+    """One product as its source describes it, already within the limits of the catalog.
+
+    `attributes` holds JSON values whose fractions are `Decimal`: encode it with
+    `msgspec.json.Encoder(decimal_format="number")`, or every fraction becomes a string.
+    """
+
+    external_id: str
+    name: str
+    description: str = ""
+    price: Decimal
+    currency: str = "USD"
+    category: str
+    brand: str | None = None
+    sku: str | None = None
+    stock: int | None = None
+    image_url: str | None = None
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that is no product: why, and what it looked like.
+
+    `reason` names the field and the rule, never the value. `payload` is JSON with everything long cut out,
+    at most 2 KB of ASCII; it may be cut in the middle, so store it as text.
+    """
+
+    external_id: str | None
+    reason: str
+    payload: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a pass, and where to go on after it.
+
+    `next_cursor` is None on the last page, and only there: a pass that ends without it is not complete.
+    A page holds what the source sent, which may be more records than were asked for.
+    """
+
+    items: tuple[ExternalProduct, ...]
+    rejects: tuple[Reject, ...] = ()
+    next_cursor: str | None = None
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the API is and how much of it a pass may read.
+
+    `transport`, `sleep`, `rng` and `clock` are the seams by which tests take the network and the time away.
+    """
+
+    url: str
+    timeout: float = 30.0
+    """Seconds for one whole request, from the connection to the last byte of the body."""
+    page_size: int = 100
+    max_pages: int = 1_000
+    max_records: int = 100_000
+    max_page_bytes: int = 10_000_000
+    """Bytes of one page after decompression."""
+    transport: httpx.AsyncBaseTransport | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    rng: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.time
+
+    def __repr__(self) -> str:
+        """Without the address, which may carry a key."""
+        return f"ProviderConfig(page_size={self.page_size}, timeout={self.timeout})"
+
+
+class ProviderError(Exception):
+    """A pass cannot go on. The text says what happened and what to do, and holds no secret."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds that the source asked us to wait, where it did."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The source did not answer or asked us to come back later; the page was already tried several times."""
+
+    retryable = True
+
+
+class ProviderAnswerInvalid(ProviderError):
+    """The source answered with something that is not a page of products."""
+
+
+class ProviderRefused(ProviderError):
+    """The source understood and said no, or sent us elsewhere."""
+
+
+class ProviderPagingError(ProviderError):
+    """The pages do not come to an end, or do not add up."""
+
+
+class ProviderMisconfigured(ProviderError):
+    """Nothing was asked: the settings of the source cannot work."""
+
+
+@runtime_checkable
+class ExternalAPIProvider(Protocol):
+    """One external API. Built by `Provider(config: ProviderConfig)`, used by one task at a time.
+
+    Register a class under the entry point group `products.providers`, and prove it with
+    `sync.providers.contract.ProviderContract`.
+    """
+
+    name: ClassVar[str]
+
+    def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
+        """Every product from the start, or from after the page whose `next_cursor` this is.
+
+        Raises a `ProviderError`; a single bad record is a `Reject` on its page and never an error.
+        The same product may come twice. At least one page is yielded, empty if the source is.
+        """
+        ...
+
+    async def validate(self) -> None:
+        """Read one small page; raise the `ProviderError` that tells an operator what to change."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back the connections; may be called more than once."""
+        ...
