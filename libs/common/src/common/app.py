@@ -1,0 +1,116 @@
+"""Every service is made and served here: layers, errors, health, metrics, drain, in one reviewed place."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from common import __version__, health, logs, metrics, problems, tracing
+from common.health import Health
+from common.middleware import Deadline, Limits, Observer
+from common.settings import ServiceSettings
+
+__all__ = ["Service", "create", "serve"]
+
+log = logging.getLogger(__name__)
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One HTTP service: `api` has its routes and OpenAPI, `asgi` is that in all its layers."""
+
+    name: str
+    asgi: ASGIApp
+    api: FastAPI
+    health: Health
+
+
+def create(
+    name: str, settings: ServiceSettings, routers: Sequence[APIRouter], lifespan: Lifespan, checks: Health
+) -> Service:
+    """Compose a service. `lifespan` yields what handlers find on `request.state`, `health` among it."""
+    api = FastAPI(
+        title=f"Products API: {name}",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    for router in (*routers, health.router):
+        # Directly, not by include_router: nested routers cost each request another round of matching.
+        api.router.routes.extend(router.routes)
+    problems.install(api)
+    if settings.backend_cors_origins:
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.backend_cors_origins,
+            allow_credentials=True,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Idempotency-Key",
+                "X-Request-ID",
+            ],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
+        )
+    tracing.instrument_app(api)
+    return Service(name, Observer(Limits(Deadline(api))), api, checks)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn closes its listener at once on SIGTERM; this one first says "not ready" for the drain time."""
+
+    def __init__(self, config: uvicorn.Config, checks: Health, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._health = checks
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._health.draining or sig == signal.SIGINT or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+            return
+        self._health.draining = True
+        log.info("draining for %g s", self._drain_seconds)
+        asyncio.get_running_loop().call_later(self._drain_seconds, super().handle_exit, sig, frame)
+
+
+def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) -> None:
+    """Run a service until SIGTERM or SIGINT: not ready, wait, stop accepting, finish work, flush spans, close."""
+    logs.setup(settings, name)
+    tracing.setup(settings, name)
+    metrics.set_build_info(name)
+    service = build()
+    stop_metrics = metrics.serve(settings.host, settings.metrics_port)
+    config = uvicorn.Config(
+        service.asgi,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=30,
+    )
+    try:
+        _Server(config, service.health, settings.drain_seconds).run()
+    finally:
+        tracing.flush()
+        stop_metrics()

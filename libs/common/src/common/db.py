@@ -1,0 +1,157 @@
+"""PostgreSQL: one engine for writes, one pool for hot reads, and deadlines that hold when it freezes."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any
+
+import psycopg
+import sqlalchemy.exc
+from fastapi import Depends, Request
+from psycopg import AsyncConnection, waiting
+from psycopg.errors import _WaitTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from common import context, tracing
+from common.settings import ServiceSettings
+
+__all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_failed"]
+
+# Outside a request (jobs, start-up) no single wait may take longer.
+DEFAULT_WAIT = 30.0
+AfterCommit = Callable[[], Awaitable[None]]
+
+
+class Connection(AsyncConnection[Any]):
+    """A psycopg connection whose waits end at the request's deadline even if the server is frozen.
+
+    psycopg's own cancellation asks the server and waits for its answer, which takes 10 s and more when
+    there is none; here an overdue connection is dropped at once and the server's statement_timeout ends the rest.
+    """
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Drive one exchange with the server; raises OperationalError at the deadline."""
+        limit = context.remaining(DEFAULT_WAIT)
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
+        except _WaitTimeout:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("PostgreSQL did not answer in time") from None
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+class Database:
+    """The connections of one process. Open on start, close on stop; cheap until first used."""
+
+    def __init__(self, settings: ServiceSettings, *, application: str) -> None:
+        self._dsn = settings.database_url.get_secret_value()
+        self._options: dict[str, Any] = {
+            "application_name": application,
+            # 2 s is libpq's least. The server ends what we have given up on.
+            "connect_timeout": 2,
+            "options": "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+            "keepalives_idle": 5,
+            "tcp_user_timeout": 5000,
+        }
+        self.engine: AsyncEngine = create_async_engine(
+            settings.sqlalchemy_url,
+            async_creator=self._connect,
+            pool_size=settings.db_pool_size,
+            max_overflow=0,
+            pool_timeout=0.8,
+            pool_pre_ping=True,
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._pool = AsyncConnectionPool(
+            self._dsn,
+            connection_class=Connection,
+            kwargs=self._options | {"autocommit": True, "prepare_threshold": 2},
+            configure=tracing.instrument_connection,
+            min_size=0,
+            max_size=settings.db_pool_size,
+            max_idle=120,
+            # A short give-up keeps its back-off short, so service is back at once when the server is.
+            reconnect_timeout=2,
+            open=False,
+        )
+
+    async def _connect(self) -> Connection:
+        async with asyncio.timeout(context.remaining(DEFAULT_WAIT)):
+            connection = await Connection.connect(self._dsn, **self._options)
+        await tracing.instrument_connection(connection)
+        return connection
+
+    async def open(self) -> None:
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+        await self.engine.dispose()
+
+    async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
+        """Rows (tuples) of one statement, outside any transaction; tries anew on connections that died unused."""
+        while True:
+            async with self._pool.connection(timeout=context.remaining(DEFAULT_WAIT)) as connection:
+                try:
+                    cursor = await connection.execute(query, params)
+                    return await cursor.fetchall()
+                except psycopg.OperationalError:
+                    if not connection.closed or context.remaining(DEFAULT_WAIT) < 0.05:
+                        raise
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back if it raises."""
+        async with self._sessions() as session:
+            yield session
+            await session.commit()
+        for callback in session.info.pop("after_commit", ()):
+            await callback()
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session outside transactions, for reads."""
+        return self._sessions(bind=self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
+    """Run `callback` once the session's transaction is committed; never if it is rolled back."""
+    session.info.setdefault("after_commit", []).append(callback)
+
+
+async def _write_session(request: Request) -> AsyncGenerator[AsyncSession]:
+    async with request.state.db.session() as session:
+        yield session
+
+
+async def _read_session(request: Request) -> AsyncGenerator[AsyncSession]:
+    async with request.state.db.reading() as session:
+        yield session
+
+
+# scope="function": the commit comes before the answer leaves, so a 2xx means committed.
+WriteSession = Annotated[AsyncSession, Depends(_write_session, scope="function")]
+ReadSession = Annotated[AsyncSession, Depends(_read_session, scope="function")]
+
+_NOT_READY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidSchemaName,
+    PoolTimeout,
+    sqlalchemy.exc.TimeoutError,
+    TimeoutError,
+    OSError,
+)
+
+
+def dependency_failed(error: BaseException) -> bool:
+    """Whether `error` says that PostgreSQL cannot serve now (503), rather than a fault of ours (500)."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return isinstance(error.orig, _NOT_READY)
+    return isinstance(error, _NOT_READY)

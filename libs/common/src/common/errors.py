@@ -1,0 +1,143 @@
+"""Errors that a client sees, as types.
+
+ApiError
+├── BadRequest 400
+│   └── InvalidJSON
+├── Unauthenticated 401
+├── Forbidden 403
+├── NotFound 404
+├── Conflict 409
+├── PreconditionFailed 412
+├── BodyTooLarge 413
+├── UriTooLong 414
+├── UnsupportedMediaType 415
+├── Unprocessable 422
+├── TooManyRequests 429
+├── HeadersTooLarge 431
+└── Unavailable 503
+
+Services subclass these (`class ProductNotFound(NotFound)`); `common.problems` turns each into RFC 9457
+problem+json, in one place.
+"""
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from starlette.exceptions import HTTPException
+
+__all__ = [
+    "ApiError",
+    "BadRequest",
+    "BodyTooLarge",
+    "Conflict",
+    "Forbidden",
+    "HeadersTooLarge",
+    "InvalidJSON",
+    "NotFound",
+    "PreconditionFailed",
+    "TooManyRequests",
+    "Unauthenticated",
+    "Unavailable",
+    "Unprocessable",
+    "UnsupportedMediaType",
+    "UriTooLong",
+]
+
+
+class ApiError(HTTPException):
+    """Base of all errors with an answer. `slug` names the kind in the problem's `type`; None is `about:blank`.
+
+    It is Starlette's HTTPException, since FastAPI lets only that pass out of its body parsing.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str | None] = None
+    title: ClassVar[str | None] = None
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(self.status, detail, headers)
+        self.members = members
+
+    @classmethod
+    def problem_title(cls) -> str:
+        return cls.title or HTTPStatus(cls.status).phrase
+
+
+class BadRequest(ApiError):
+    status = 400
+
+
+class InvalidJSON(BadRequest):
+    slug, title = "invalid-json", "The body is not acceptable JSON"
+
+
+class Unauthenticated(ApiError):
+    """401 with the challenge of RFC 6750; `code` is its `error` parameter, absent when no token was sent."""
+
+    status = 401
+
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        challenge = 'Bearer realm="products-api"' + (f', error="{code}"' if code else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(ApiError):
+    status = 403
+
+
+class NotFound(ApiError):
+    status = 404
+
+
+class Conflict(ApiError):
+    status = 409
+
+
+class PreconditionFailed(ApiError):
+    status = 412
+
+
+class BodyTooLarge(ApiError):
+    status = 413
+    title = "Content Too Large"
+
+
+class UriTooLong(ApiError):
+    status = 414
+    title = "URI Too Long"
+
+
+class UnsupportedMediaType(ApiError):
+    status = 415
+
+
+class Unprocessable(ApiError):
+    """422; `errors` is a list of `{"pointer" | "parameter": ..., "detail": ...}`."""
+
+    status = 422
+    slug, title = "validation", "Invalid input"
+
+    def __init__(self, detail: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(detail, errors=errors)
+
+
+class TooManyRequests(ApiError):
+    """429; `retry_after` in seconds."""
+
+    status = 429
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail, headers={"Retry-After": str(max(1, round(retry_after)))})
+
+
+class HeadersTooLarge(ApiError):
+    status = 431
+
+
+class Unavailable(ApiError):
+    """503 of a dependency; safe to retry after `retry_after` seconds."""
+
+    status = 503
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **members: Any) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)}, **members)

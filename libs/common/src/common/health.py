@@ -1,0 +1,117 @@
+"""/health says whether this process can do its work now; /livez that it runs."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, Request
+from redis.asyncio import Redis
+from starlette.responses import Response
+
+from common import __version__
+from common.db import Database
+from common.json import JSONResponse
+from common.problems import problem
+
+__all__ = ["Check", "Health", "postgres_check", "redis_check", "router"]
+
+Check = Callable[[], Awaitable[None]]
+CHECK_SECONDS = 1.0
+CACHE_SECONDS = 1.0
+
+
+class NotReady(Exception):
+    """A check's own words on what is missing."""
+
+
+class Health:
+    """Runs a service's checks, each under its own 1 s deadline, at most once a second.
+
+    A failed critical check makes it `unavailable` (503), any other `degraded` (200), a drain `draining` (503).
+    """
+
+    def __init__(self, service: str, *, critical: dict[str, Check], optional: dict[str, Check] | None = None) -> None:
+        self.service = service
+        self.draining = False
+        self._checks = [(name, check, True) for name, check in critical.items()]
+        self._checks += [(name, check, False) for name, check in (optional or {}).items()]
+        self._lock = asyncio.Lock()
+        self._report: dict[str, Any] = {}
+        self._expires = 0.0
+
+    async def report(self) -> dict[str, Any]:
+        """`{"status": ok|degraded|unavailable|draining, "service", "version", "checks": {name: {...}}}`"""
+        async with self._lock:
+            if time.monotonic() >= self._expires:
+                self._report = await self._run()
+                self._expires = time.monotonic() + CACHE_SECONDS
+        return self._report | {"status": "draining"} if self.draining else self._report
+
+    async def _run(self) -> dict[str, Any]:
+        results = await asyncio.gather(*(self._one(check, critical) for _, check, critical in self._checks))
+        checks = {name: result for (name, _, _), result in zip(self._checks, results, strict=True)}
+        failed = [check["critical"] for check in checks.values() if check["status"] != "ok"]
+        status = "unavailable" if any(failed) else "degraded" if failed else "ok"
+        return {"status": status, "service": self.service, "version": __version__, "checks": checks}
+
+    async def _one(self, check: Check, critical: bool) -> dict[str, Any]:
+        began = time.perf_counter()
+        # Detached: a check that ignores its cancellation must not hold up the answer.
+        task = asyncio.ensure_future(check())
+        done, _ = await asyncio.wait({task}, timeout=CHECK_SECONDS)
+        result: dict[str, Any] = {"status": "ok", "critical": critical}
+        if not done:
+            task.cancel()
+            result |= {"status": "failed", "detail": f"no answer within {CHECK_SECONDS:g} s"}
+        elif error := task.exception():
+            # Drivers' own messages may hold addresses and names; only our own words leave.
+            detail = str(error) if isinstance(error, NotReady) else type(error).__name__
+            result |= {"status": "failed", "detail": detail}
+        return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}
+
+
+def postgres_check(db: Database, service: str) -> Check:
+    """PostgreSQL answers, and this service's schema is at least as new as its code."""
+    names = (path.name for path in (resources.files(service) / "migrations" / "versions").iterdir())
+    head = max(int(match[1]) for name in names if (match := re.match(r"(\d{4})_\w+\.py$", name)))
+    behind = NotReady(f"the schema is older than the code: run `python -m {service} migrate`")
+
+    async def check() -> None:
+        exists = await db.fetch("SELECT to_regclass(%s) IS NOT NULL", [f"{service}.alembic_version"])
+        if not exists[0][0]:
+            raise behind
+        rows = await db.fetch(f"SELECT version_num FROM {service}.alembic_version")  # noqa: S608
+        if not rows or int(rows[0][0]) < head:
+            raise behind
+
+    return check
+
+
+def redis_check(redis: Redis) -> Check:
+    async def check() -> None:
+        await redis.ping()
+
+    return check
+
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", summary="Readiness, with each dependency")
+async def health(request: Request) -> Response:
+    """200 when the service can work (`ok`, or `degraded` without Redis), else 503."""
+    report = await request.state.health.report()
+    if report["status"] in ("ok", "degraded"):
+        return JSONResponse(report, headers={"Cache-Control": "no-store"})
+    failed = ", ".join(f"{name}: {check['detail']}" for name, check in report["checks"].items() if "detail" in check)
+    members = {key: report[key] for key in ("service", "version", "checks")} | {"state": report["status"]}
+    headers = {"Retry-After": "1", "Cache-Control": "no-store"}
+    return problem(request.scope, 503, failed or report["status"], title="Not ready", headers=headers, members=members)
+
+
+@router.get("/livez", include_in_schema=False)
+async def livez() -> Response:
+    return JSONResponse({"status": "ok"})

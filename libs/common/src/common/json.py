@@ -1,0 +1,94 @@
+"""Strict JSON in, exact JSON out."""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+import msgspec
+from starlette.responses import Response
+
+from common.errors import InvalidJSON
+
+__all__ = ["MAX_DEPTH", "JSONResponse", "dumps", "loads"]
+
+MAX_DEPTH = 32
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Decimals leave as JSON numbers, exactly as stored: 99.99, never "99.99".
+_encoder = msgspec.json.Encoder(decimal_format="number")
+dumps = _encoder.encode
+
+
+class JSONResponse(Response):
+    """A JSON answer, encoded by msgspec."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return dumps(content)
+
+
+def loads(raw: bytes) -> Any:
+    """Parse a client's JSON (RFC 8259, UTF-8); floats become Decimal.
+
+    Raises InvalidJSON for what Python's parser would let through and Postgres or our own answers could not
+    carry: NaN, Infinity, numbers beyond a double, NUL, lone surrogates, duplicate keys, nesting over 32.
+    """
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            parse_float=_number,
+            parse_int=_integer,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError:
+        raise InvalidJSON("The body must be UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJSON(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise InvalidJSON(f"The body nests deeper than {MAX_DEPTH} levels.") from None
+    _check(value, 1)
+    return value
+
+
+def _check(value: Any, depth: int) -> None:
+    if isinstance(value, str):
+        if "\x00" in value or _SURROGATE.search(value):
+            raise InvalidJSON("Strings must hold neither NUL nor lone surrogates.")
+    elif isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise InvalidJSON(f"The body nests deeper than {MAX_DEPTH} levels.")
+        if isinstance(value, dict):
+            for key in value:
+                _check(key, depth)
+            value = value.values()
+        for item in value:
+            _check(item, depth + 1)
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidJSON(f"{name} is not a JSON number.")
+
+
+def _number(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = None
+    if number is None or len(text) > 400 or abs(number.adjusted()) > 308:
+        raise InvalidJSON("A number is out of range.")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > 309:
+        raise InvalidJSON("A number is out of range.")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise InvalidJSON("An object holds the same key twice.")
+    return value

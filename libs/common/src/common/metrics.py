@@ -1,0 +1,53 @@
+"""Prometheus: what each process counts, and the port of its own that serves it."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import msgspec
+from prometheus_client import Counter, Gauge, Histogram, exposition
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from common import __version__
+
+__all__ = ["REQUESTS", "REQUEST_SECONDS", "serve", "set_build_info"]
+
+Answer = tuple[int, dict[str, Any]]
+
+REQUESTS = Counter("products_http_requests", "Requests answered.", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "products_http_request_duration_seconds",
+    "Time from a request's first byte to its answer's last.",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+BUILD_INFO = Gauge("products_build_info", "Always 1; its labels say what runs.", ["service", "version"])
+
+
+def set_build_info(service: str) -> None:
+    BUILD_INFO.labels(service, __version__).set(1)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not news."""
+
+
+def serve(host: str, port: int, routes: dict[str, Callable[[], Answer]] | None = None) -> Callable[[], None]:
+    """Serve /metrics, and `routes` of (status, JSON) answers, from a thread; returns what stops it."""
+    metrics = exposition.make_wsgi_app()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return cast(Iterable[bytes], metrics(environ, start_response))
+        answer = (routes or {}).get(path)
+        status, body = answer() if answer else (404, {"type": "about:blank", "title": "Not Found", "status": 404})
+        kind = "application/json" if status < 400 else "application/problem+json"
+        start_response(f"{status} ", [("Content-Type", kind), ("Cache-Control", "no-store")])
+        return [msgspec.json.encode(body)]
+
+    server = make_server(host, port, app, ThreadingWSGIServer, handler_class=_QuietHandler)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server.shutdown

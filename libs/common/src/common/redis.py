@@ -1,0 +1,18 @@
+"""Redis clients that give up fast: nothing of ours waits long for Redis."""
+
+from redis.asyncio import Redis
+
+from common.settings import ServiceSettings
+
+__all__ = ["connect"]
+
+
+def connect(settings: ServiceSettings, *, seconds: float = 0.4) -> Redis:
+    """A client whose connects and answers take at most `seconds` each."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        health_check_interval=15,
+        max_connections=50,
+    )

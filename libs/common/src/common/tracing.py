@@ -1,0 +1,119 @@
+"""OpenTelemetry, imported only when OTEL_EXPORTER_OTLP_ENDPOINT is set, so that it costs nothing when it is not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from common.settings import ServiceSettings
+
+__all__ = [
+    "current_traceparent",
+    "flush",
+    "instrument_app",
+    "instrument_connection",
+    "setup",
+    "span",
+    "trace_id",
+]
+
+_provider: Any = None
+
+
+def setup(settings: ServiceSettings, service: str) -> None:
+    """Export spans of HTTP, SQL, Redis and outbound calls as `products-<service>` by OTLP over HTTP.
+
+    Call it once per process, and anew in a forked one: exporter threads do not survive a fork.
+    """
+    global _provider
+    if not settings.otel_exporter_otlp_endpoint:
+        return
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/")
+    endpoint = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
+    _provider = TracerProvider(resource=Resource.create({"service.name": f"products-{service}"}))
+    _provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=3), schedule_delay_millis=1000)
+    )
+    trace.set_tracer_provider(_provider)
+    HTTPXClientInstrumentor().instrument(tracer_provider=_provider)
+    RedisInstrumentor().instrument(tracer_provider=_provider)
+
+
+def flush() -> None:
+    """Deliver finished spans; the last step before a process ends."""
+    if _provider is not None:
+        _provider.force_flush(3000)
+
+
+def instrument_app(app: FastAPI) -> None:
+    """Give each request of `app` a server span named by its route."""
+    if _provider is None:
+        return
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    FastAPIInstrumentor.instrument_app(
+        app,
+        tracer_provider=_provider,
+        excluded_urls="/health,/livez",
+        exclude_spans=["send", "receive"],
+        server_request_hook=_name_request,
+    )
+
+
+def _name_request(server_span: Any, scope: dict[str, Any]) -> None:
+    from common import context
+
+    server_span.set_attribute("request_id", context.request_id.get())
+
+
+async def instrument_connection(connection: Any) -> None:
+    """Give each statement on this psycopg connection a span."""
+    if _provider is None:
+        return
+    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+
+    PsycopgInstrumentor.instrument_connection(connection, tracer_provider=_provider)
+
+
+def current_traceparent() -> str | None:
+    """The W3C traceparent to hand to work that continues elsewhere (a job); None when tracing is off."""
+    if _provider is None:
+        return None
+    from opentelemetry.propagate import inject
+
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    return carrier.get("traceparent")
+
+
+def trace_id() -> str | None:
+    """The current trace's id for the logs; None outside a trace."""
+    if _provider is None:
+        return None
+    from opentelemetry import trace
+
+    span_context = trace.get_current_span().get_span_context()
+    return f"{span_context.trace_id:032x}" if span_context.is_valid else None
+
+
+@contextmanager
+def span(name: str, *, traceparent: str | None = None, **attributes: str) -> Iterator[None]:
+    """A span around the block, as the child of `traceparent` when one is given."""
+    if _provider is None:
+        yield
+        return
+    from opentelemetry.propagate import extract
+
+    parent = extract({"traceparent": traceparent}) if traceparent else None
+    tracer = _provider.get_tracer("products")
+    with tracer.start_as_current_span(name, context=parent, attributes=attributes):
+        yield
