@@ -1,0 +1,186 @@
+"""DummyJSON (https://dummyjson.com/docs/products), and any server that pages by `limit` and `skip` alike."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar, NamedTuple
+
+from sync.providers.base import (
+    ExternalProduct,
+    Page,
+    ProviderAnswerInvalid,
+    ProviderConfig,
+    ProviderMisconfigured,
+    ProviderPagingError,
+    Reject,
+)
+from sync.providers.http import JsonClient
+from sync.providers.records import (
+    BadRecord,
+    extras,
+    identity,
+    link,
+    money,
+    optional_text,
+    reject,
+    stock,
+    text,
+)
+
+__all__ = ["DummyJSON"]
+
+# `reviews` stay behind on purpose: they name people.
+ATTRIBUTES = (
+    "rating",
+    "tags",
+    "discountPercentage",
+    "weight",
+    "dimensions",
+    "warrantyInformation",
+    "shippingInformation",
+    "availabilityStatus",
+    "returnPolicy",
+    "minimumOrderQuantity",
+    "images",
+)
+
+
+class DummyJSON:
+    """Products from a DummyJSON server; `config.url` is like https://dummyjson.com/products.
+
+    A pass ends on an empty page, or on one that is short of what was asked for, once the total that the same
+    answer states is reached. So a total that grows is followed, one that shrinks ends the pass early, and one
+    that is too low (some servers state the length of the page) is not believed after a full page.
+    """
+
+    name: ClassVar[str] = "dummyjson"
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self._config = config
+        self._client = JsonClient(config)
+
+    async def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
+        """Every product, `page_size` at a time; see `ExternalAPIProvider`."""
+        at = _Place.read(cursor)
+        seen = {at.mark}
+        while True:
+            answer = await self._ask(skip=at.skip, limit=self._config.page_size)
+            after = at.after(answer)
+            if answer.records and after.mark in seen:
+                if at.skip < at.total:
+                    raise ProviderPagingError(f"The page at skip={at.skip} came before: `skip` is ignored.")
+                # All that was promised is in, and the source can only repeat itself.
+                yield Page(items=())
+                return
+            last = self._is_last(answer, after)
+            items, rejects = _sort_out(answer.records)
+            yield Page(items=items, rejects=rejects, next_cursor=None if last else after.write())
+            if last:
+                return
+            seen.add(after.mark)
+            at = after
+
+    async def validate(self) -> None:
+        """Read five products; raises what `pages` would, and if none of the five is a product."""
+        answer = await self._ask(skip=0, limit=min(5, self._config.page_size))
+        items, rejects = _sort_out(answer.records)
+        if rejects and not items:
+            raise ProviderAnswerInvalid(f"None of the first {len(rejects)} records is a product ({rejects[0].reason}).")
+
+    async def aclose(self) -> None:
+        """Close the connections; again is fine."""
+        await self._client.aclose()
+
+    async def _ask(self, *, skip: int, limit: int) -> "_Answer":
+        return _Answer.read(await self._client.get({"limit": limit, "skip": skip}))
+
+    def _is_last(self, answer: "_Answer", after: "_Place") -> bool:
+        if not answer.records and after.skip < answer.total:
+            raise ProviderPagingError(f"The source states {answer.total} products and stops after {after.skip}.")
+        # Ending quietly would look like a complete pass, and what is missing from one is removed.
+        if answer.records and after.pages > self._config.max_pages:
+            raise ProviderPagingError(f"No end after {self._config.max_pages} pages: is the paging right?")
+        if after.skip > self._config.max_records:
+            raise ProviderPagingError(f"No end after {self._config.max_records} records: is the paging right?")
+        full = len(answer.records) == self._config.page_size
+        return not full and after.skip >= answer.total
+
+
+class _Answer(NamedTuple):
+    records: list[Any]
+    total: int
+
+    @classmethod
+    def read(cls, answer: object) -> "_Answer":
+        match answer:
+            case {"products": list(records), "total": int(total)} if total >= 0 and not isinstance(total, bool):
+                return cls(records, total)
+            case _:
+                raise ProviderAnswerInvalid(
+                    'The answer is not {"products": [...], "total": n}: check the address and the provider.'
+                )
+
+
+class _Place(NamedTuple):
+    """Where a pass is, with all that finding loops and caps needs, so that resuming changes neither."""
+
+    skip: int = 0
+    pages: int = 0
+    total: int = 0
+    mark: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "_Place":
+        if cursor is None:
+            return cls()
+        if not re.fullmatch(r"[0-9]{1,18}(:[0-9]{1,18}){2}:[0-9a-f]{16}", cursor, re.ASCII):
+            raise ProviderMisconfigured("This cursor is not one of this provider: start the pass anew.")
+        skip, pages, total, mark = cursor.split(":")
+        return cls(int(skip), int(pages), int(total), mark)
+
+    def write(self) -> str:
+        return ":".join(map(str, self))
+
+    def after(self, answer: _Answer) -> "_Place":
+        mark = hashlib.sha256()
+        for record in answer.records:
+            note = reject(record, "")
+            # Records without an id differ by what they hold.
+            mark.update((note.external_id or note.payload).encode() + b"\n")
+        skip = self.skip + len(answer.records)
+        return _Place(skip, self.pages + 1, answer.total, mark.hexdigest()[:16])
+
+
+def _sort_out(records: list[Any]) -> tuple[tuple[ExternalProduct, ...], tuple[Reject, ...]]:
+    items, rejects = [], []
+    for record in records:
+        try:
+            items.append(_product(record))
+        except BadRecord as error:
+            rejects.append(reject(record, str(error)))
+    return tuple(items), tuple(rejects)
+
+
+def _product(record: object) -> ExternalProduct:
+    if not isinstance(record, dict):
+        raise BadRecord("record", "must be an object")
+    return ExternalProduct(
+        external_id=identity(record.get("id")),
+        name=text(record.get("title"), "name", most=300),
+        description=optional_text(record.get("description"), "description", most=20_000) or "",
+        price=money(record.get("price")),
+        category=text(record.get("category"), "category", most=100),
+        brand=optional_text(record.get("brand"), "brand", most=200),
+        sku=optional_text(record.get("sku"), "sku", most=100),
+        stock=stock(record.get("stock")),
+        image_url=link(record.get("thumbnail")),
+        attributes=extras(_attributes(record)),
+    )
+
+
+def _attributes(record: dict[str, Any]) -> dict[str, Any]:
+    found = {name: record[name] for name in ATTRIBUTES if record.get(name) is not None}
+    meta = record.get("meta")
+    if isinstance(meta, dict) and meta.get("barcode") is not None:
+        found["barcode"] = meta["barcode"]
+    return found
