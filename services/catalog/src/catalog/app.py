@@ -1,0 +1,36 @@
+"""Composes the catalog service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from catalog import docs, internal, routes
+from catalog.settings import CatalogSettings
+from common import app, redis
+from common.db import Database
+from common.health import Health, postgres_check, redis_check
+from common.security import Jwks
+
+__all__ = ["build"]
+
+
+def build(settings: CatalogSettings) -> app.Service:
+    """The catalog, ready to be served."""
+    db = Database(settings, application="catalog")
+    cache = redis.connect(settings)
+    checks = Health(
+        "catalog", critical={"postgres": postgres_check(db, "catalog")}, optional={"redis": redis_check(cache)}
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with httpx.AsyncClient() as http:
+            await db.open()
+            yield {"db": db, "keys": Jwks(settings.auth_url, http), "health": checks}
+            await cache.aclose()
+            await db.close()
+
+    return app.create("catalog", settings, [routes.router, internal.router, docs.router], lifespan, checks)

@@ -1,0 +1,25 @@
+"""Catalog's own errors."""
+
+from common.errors import Conflict, NotFound, PreconditionFailed
+
+__all__ = ["ProductNotFound", "StaleImport", "VersionConflict"]
+
+
+class ProductNotFound(NotFound):
+    slug, title = "product-not-found", "No such product"
+
+    def __init__(self, product_id: int) -> None:
+        super().__init__(f"There is no product {product_id}.")
+
+
+class VersionConflict(PreconditionFailed):
+    slug, title = "version-conflict", "The product has changed"
+
+    def __init__(self, etag: str) -> None:
+        super().__init__("`If-Match` names another version; read the product again.", headers={"ETag": etag})
+
+
+class StaleImport(Conflict):
+    """A worker that lost its lease, or a page out of order: stop, the run is somebody else's."""
+
+    slug, title = "stale-import", "The import went on without this worker"

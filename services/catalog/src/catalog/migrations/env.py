@@ -1,0 +1,4 @@
+from catalog.models import Base
+from common import migrations
+
+migrations.run("catalog", Base.metadata)
