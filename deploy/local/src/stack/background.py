@@ -1,0 +1,69 @@
+"""Starts and stops a stack that runs without a terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from stack.errors import StackError
+from stack.logfile import tail
+from stack.ports import check_free
+from stack.rundir import RunDir
+from stack.settings import Settings
+from stack.state import read_stack
+
+__all__ = ["start", "stop"]
+
+READY_WITHIN = 120.0
+STOP_WITHIN = 20.0
+
+
+def start(settings: Settings) -> None:
+    """Return when the stack is ready; it lives on when this process ends."""
+    run_dir = RunDir(settings.run_dir)
+    run_dir.create()
+    run_dir.lock().close()  # refuses a second start before the log of the first is overwritten
+    if settings.port:
+        check_free(settings.port)
+    log = run_dir.logs / "launcher.log"
+    with log.open("wb") as output:
+        launcher = subprocess.Popen(
+            [sys.executable, "-m", "stack", "up", "--background"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait(lambda: launcher.poll() is not None or _is_ready(run_dir, launcher.pid), READY_WITHIN)
+    except KeyboardInterrupt:
+        launcher.terminate()
+        raise
+    said = "\n".join(tail(log, 60))
+    if not _is_ready(run_dir, launcher.pid):
+        launcher.terminate()
+        raise StackError(said.removeprefix("stack: ") or "the stack did not get ready in time")
+    print(said)
+
+
+def stop(settings: Settings) -> None:
+    """Return when the launcher of this run directory is gone."""
+    run_dir = RunDir(settings.run_dir)
+    pid = run_dir.holder()
+    if not pid:
+        print("not running")
+        return
+    os.kill(pid, signal.SIGTERM)
+    if not _wait(lambda: run_dir.holder() is None, STOP_WITHIN):
+        raise StackError(f"pid {pid} does not stop; look at {run_dir.logs / 'launcher.log'}")
+    print("stopped")
+
+
+def _is_ready(run_dir: RunDir, pid: int) -> bool:
+    return (read_stack(run_dir) or {}).get("launcher_pid") == pid
+
+
+def _wait(condition: Callable[[], bool], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()

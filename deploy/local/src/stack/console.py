@@ -1,0 +1,66 @@
+"""The terminal: one coloured prefix per process, and a reader that may be slow or gone."""
+
+import os
+import queue
+import sys
+import threading
+from typing import IO
+
+__all__ = ["Console", "painted_prefix"]
+
+COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
+WIDTH = 16
+LONGEST_QUEUE = 10_000
+
+
+class Console:
+    """Writes from a thread of its own: a paused terminal must not pause the supervision.
+
+    Lines are dropped when the reader is far behind; the log files have them all.
+    """
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.is_terminal = self._stream.isatty()
+        self.colours = self.is_terminal and not os.environ.get("NO_COLOR")
+        self._queue: queue.Queue[str | None] = queue.Queue(LONGEST_QUEUE)
+        self._following = False
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def follow(self) -> None:
+        """From now on show what processes write."""
+        self._following = True
+
+    def line(self, name: str, text: str) -> None:
+        if self._following:
+            self._put(f"{painted_prefix(name, self.colours)}{text}")
+
+    def say(self, text: str) -> None:
+        self._put(text)
+
+    def close(self) -> None:
+        """Write what is queued, but wait no longer than a moment for a reader that does not read."""
+        self._put(None)
+        self._thread.join(1)
+
+    def _put(self, text: str | None) -> None:
+        try:
+            self._queue.put_nowait(text)
+        except queue.Full:
+            return
+
+    def _drain(self) -> None:
+        while (text := self._queue.get()) is not None:
+            try:
+                print(text, file=self._stream, flush=self._queue.empty())
+            except (OSError, ValueError):  # the reader is gone; go on without
+                return
+
+
+def painted_prefix(name: str, colours: bool) -> str:
+    """`name      | `, in a colour that stays the same for the same name."""
+    if not colours:
+        return f"{name:<{WIDTH}}| "
+    colour = COLOURS[sum(name.encode()) % len(COLOURS)]
+    return f"\x1b[{colour}m{name:<{WIDTH}}|\x1b[0m "

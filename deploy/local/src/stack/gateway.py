@@ -1,0 +1,52 @@
+"""The gateway: Caddy from a wheel with the Caddyfile that docker compose uses too."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.paths import CADDYFILE
+from stack.ports import HOST
+from stack.rundir import RunDir
+from stack.spec import Spec, Stage
+
+__all__ = ["spec"]
+
+
+def spec(run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, pretty: bool) -> Spec:
+    """`upstreams` names the ports of auth, catalog and sync."""
+    home = run_dir.path / "gateway"
+    addresses = {
+        f"{service.upper()}_UPSTREAMS": " ".join(f"{HOST}:{upstream}" for upstream in ports)
+        for service, ports in upstreams.items()
+    }
+    return Spec(
+        name="gateway",
+        argv=[str(_caddy()), "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"],
+        env={
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(home),
+            "XDG_DATA_HOME": str(home),
+            "XDG_CONFIG_HOME": str(home),
+            "GATEWAY_BIND": HOST,
+            "GATEWAY_ADDRESS": f":{port}",
+            "GATEWAY_GRACE": "1s",
+            "GATEWAY_LOG_FORMAT": "console" if pretty else "json",
+            **addresses,
+        },
+        stage=Stage.GATEWAY,
+        url=f"http://{HOST}:{port}",
+        health_url=f"http://{HOST}:{port}/health",
+        grace=2.0,
+    )
+
+
+def _caddy() -> Path:
+    beside = [Path(sys.executable).parent / "caddy", Path(sysconfig.get_path("scripts")) / "caddy"]
+    found = next((path for path in beside if path.is_file()), None) or shutil.which("caddy")
+    if found is None:
+        raise StackError("there is no Caddy for this platform; use docker compose instead: make up")
+    return Path(found)

@@ -1,0 +1,60 @@
+"""Free TCP ports on 127.0.0.1."""
+
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from stack.errors import StackError
+
+__all__ = ["HOST", "Ports", "check_free"]
+
+HOST = "127.0.0.1"
+LOWEST = 10000
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def check_free(port: int) -> None:
+    """Refuse a port that something else serves, with advice."""
+    if not _is_free(port):
+        raise StackError(f"port {port} is taken; stop what uses it or choose another: PORT={_other(port)} make run")
+
+
+class Ports:
+    """Hands out distinct free ports, below the range from which the kernel takes ports for outgoing connections:
+    a child that is restarted must find its port free again, and nobody must connect to himself meanwhile."""
+
+    def __init__(self, taken: set[int] | None = None) -> None:
+        self._taken = set(taken or ())
+        self._candidates = _candidates()
+
+    def pick(self) -> int:
+        for port in self._candidates:
+            if port not in self._taken and _is_free(port):
+                self._taken.add(port)
+                return port
+        raise StackError("no free TCP port is left on 127.0.0.1")
+
+
+def _candidates() -> Iterator[int]:
+    try:
+        first_ephemeral = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first_ephemeral = 32768
+    ports = range(LOWEST, first_ephemeral) if first_ephemeral > LOWEST + 1000 else range(LOWEST, 65536)
+    return iter(random.SystemRandom().sample(ports, len(ports)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _other(port: int) -> int:
+    nearby = (port + step for step in range(10, 1000, 10) if port + step <= 65535)
+    return next((candidate for candidate in nearby if _is_free(candidate)), Ports().pick())

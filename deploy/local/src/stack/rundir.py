@@ -1,0 +1,76 @@
+"""The folder that holds everything a stack leaves on disk, and the lock that makes one launcher its owner."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import TextIO
+
+from stack.errors import StackError
+
+__all__ = ["RunDir"]
+
+MARKER = ".products-api"
+
+
+class RunDir:
+    """Names the files of one stack. Nothing is touched before `create`."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+        self.logs = self.path / "logs"
+        self.lock_file = self.path / "lock"
+        self.secrets_file = self.path / "secrets.json"
+        self.stack_file = self.path / "stack.json"
+        self.pids_file = self.path / "pids.json"
+        self.env_file = self.path / "env.json"
+        self.postgres_home_file = self.path / "postgres-home"
+        self._marker = self.path / MARKER
+
+    def create(self) -> None:
+        """Make the folder, or refuse one that holds somebody else's files: `clean` will delete it whole."""
+        if self.path.exists() and not self._marker.exists() and any(self.path.iterdir()):
+            raise StackError(f"{self.path} holds other files; give RUN_DIR a folder of its own")
+        # Others may pass through (Postgres runs as another user than root) but not look; files are private.
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.path.chmod(0o711)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self._marker.touch()
+
+    def lock(self) -> TextIO:
+        """Become the only launcher of this folder for as long as the returned file is open."""
+        self.lock_file.touch(0o600)
+        file = self.lock_file.open("r+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise StackError(
+                f"already running here (pid {self.holder()}, {self.path}); stop it with: make stop"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return file
+
+    def holder(self) -> int | None:
+        """The pid of the launcher that runs now, if one does."""
+        try:
+            with self.lock_file.open("r", encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(file.read().strip() or 0)
+        except (FileNotFoundError, ValueError):
+            return None
+        return None
+
+    def remove(self) -> None:
+        """Delete the folder and what it has elsewhere. The caller made sure that nothing runs."""
+        if not self.path.exists():
+            return
+        if not self._marker.exists():
+            raise StackError(f"{self.path} was not made by this program; delete it yourself if you mean to")
+        if self.postgres_home_file.exists():
+            shutil.rmtree(self.postgres_home_file.read_text("utf-8").strip(), ignore_errors=True)
+        shutil.rmtree(self.path)

@@ -1,0 +1,60 @@
+"""What `python -m stack` reads from the environment and from .env."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.errors import StackError
+
+__all__ = ["REPLICATED", "Settings", "load"]
+
+REPLICATED = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler")
+LAST_PORT = 65535
+MOST_REPLICAS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The launcher's own settings; everything else in `environment` goes to the services as it is."""
+
+    port: int
+    run_dir: Path
+    replicas: Mapping[str, int]
+    external_api_url: str | None
+    log_format: str
+    environment: Mapping[str, str]
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read the settings; a variable of the environment wins over the same one in .env."""
+    merged = _dotenv(dotenv or Path(".env")) | dict(os.environ if environ is None else environ)
+    return Settings(
+        port=_number(merged, "PORT", 8000, 0, LAST_PORT),
+        run_dir=Path(merged.get("RUN_DIR") or ".run").expanduser().absolute(),
+        replicas={name: _replicas(merged, name) for name in REPLICATED},
+        external_api_url=merged.get("EXTERNAL_API_URL") or None,
+        log_format=(merged.get("LOG_FORMAT") or "auto").lower(),
+        environment=merged,
+    )
+
+
+def _dotenv(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    from dotenv import dotenv_values  # only who has a .env pays for the import
+
+    return {name: value for name, value in dotenv_values(file).items() if value}
+
+
+def _replicas(values: Mapping[str, str], name: str) -> int:
+    # A gateway without upstreams is no stack; one without background work is a fair thing to want.
+    least = 0 if name in ("sync-worker", "sync-scheduler") else 1
+    return _number(values, "REPLICAS_" + name.upper().replace("-", "_"), 1, least, MOST_REPLICAS)
+
+
+def _number(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = values.get(name) or str(default)
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise StackError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    return int(text)
