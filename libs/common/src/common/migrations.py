@@ -8,6 +8,7 @@ from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import MetaData, create_engine, pool, text
 
 __all__ = ["config", "run", "upgrade"]
@@ -34,8 +35,9 @@ def run(schema: str, metadata: MetaData) -> None:
     Others wait for the advisory lock and then find nothing to do. A statement that cannot get its table lock
     in 4 s fails rather than stopping the traffic behind it; run it again.
     """
-    url = os.environ["DATABASE_URL"].replace("postgresql+psycopg://", "postgresql://", 1)
-    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    if not (url := os.environ.get("DATABASE_URL", "")):
+        raise CommandError("DATABASE_URL is not set: postgresql://<service>_svc:<password>@<host>/<database>")
+    url = url.replace("postgresql+psycopg://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
     waiting = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5})
     options = "-c lock_timeout=4s -c statement_timeout=600s"
     working = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5, "options": options})

@@ -16,7 +16,7 @@ from common.errors import InvalidJSON, Unprocessable
 __all__ = ["router"]
 
 router = routing.router("internal")
-Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z")]
+Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 RUN = "/internal/imports/{source}/runs/{run_id}"
 
 

@@ -66,7 +66,7 @@ class ProductIn(BaseModel):
     name: Annotated[str, _text(1, 300)]
     description: Annotated[str, _text(0, 20_000)] = ""
     price: Price
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}\Z")] = Field("USD", description="ISO 4217")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field("USD", description="ISO 4217")
     category: Annotated[str, _text(1, 100)]
     brand: Annotated[str, _text(1, 200)] | None = None
     sku: Annotated[str, _text(1, 100)] | None = None
