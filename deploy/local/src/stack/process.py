@@ -54,6 +54,7 @@ class Process:
                 os.killpg(self._popen.pid, signal.SIGKILL)
         if self._keeper is not None:
             await asyncio.wait({self._keeper}, timeout=KILL_GRACE)
+        self._log.close()
 
     async def _keep(self) -> None:
         delay = FIRST_DELAY
@@ -89,7 +90,8 @@ class Process:
         return self._exited.is_set()
 
     def _received(self, data: bytes, lines: list[str]) -> None:
-        self._log.write(data)
+        if data:
+            self._log.write(data)
         for line in lines:
             self._show(self.spec.name, line)
 

@@ -40,9 +40,7 @@ class LinePump(asyncio.Protocol):
         self._receive(data, [line.decode("utf-8", "replace").rstrip("\r") for line in whole])
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._rest:
-            self._receive(b"", [self._rest.decode("utf-8", "replace")])
-            self._rest = b""
+        self._flush()
 
     def finish(self) -> None:
         """The process is gone: take what is still in the pipe and close it."""
@@ -51,4 +49,11 @@ class LinePump(asyncio.Protocol):
         with suppress(BlockingIOError):
             while data := os.read(self._descriptor, 65536):
                 self.data_received(data)
+        self._flush()
         self._transport.close()
+
+    def _flush(self) -> None:
+        """The last line, when it has no end."""
+        if self._rest:
+            self._receive(b"", [self._rest.decode("utf-8", "replace")])
+            self._rest = b""

@@ -1,0 +1,336 @@
+"""The gateway alone, before services that write down every request they get."""
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from stack import gateway
+from stack.ports import HOST, Ports
+from stack.rundir import RunDir
+from stack.standalone import Standalone
+from tests.fixtures.stack import folder, until
+
+pytestmark = pytest.mark.xdist_group("gateway")
+
+PUBLIC = {
+    "/products": "catalog",
+    "/products/1": "catalog",
+    "/products?skip=0&q=a//b%2F..": "catalog",
+    "/products/a%20b": "catalog",
+    "/health": "catalog",
+    "/docs": "catalog",
+    "/docs/x.js": "catalog",
+    "/redoc": "catalog",
+    "/openapi.json": "catalog",
+    "/auth/login": "auth",
+    "/auth": "auth",
+    "/auth/health": "auth",
+    "/.well-known/jwks.json": "auth",
+    "/sync/status": "sync",
+    "/sync": "sync",
+    "/sync/health": "sync",
+}
+SECRET = ("internal", "metrics", "livez", "internal/imports/dummyjson/pages")
+SPELLINGS = (
+    "/{}",
+    "//{}",
+    "///{}",
+    "/./{}",
+    "/{}/",
+    "/{}?x=/products",
+    "/auth/../{}",
+    "/auth/..//{}",
+    "/products/../{}",
+    "/products/./../{}",
+    "/products/..%2f{}",
+    "/products/..%5c{}",
+    "/products/..\\{}",
+    "/products%2f..%2f{}",
+    "/products/%2e%2e/{}",
+    "/products/%2E%2E%2F{}",
+    "/products/.%2e/{}",
+    "/products/%252e%252e/{}",
+    "/products//{}",
+    "/products/%2f{}",
+    "/sync/..;/{}",
+    "/%2f{}",
+    "/%2e/{}",
+    "/%5c{}",
+    "\\{}",
+    "/docs/../{}",
+    "/health/../{}",
+    "/health/{}",
+    "/.well-known/jwks.json/../../{}",
+    "/.well-known/{}",
+    "http://127.0.0.1/{}",
+    "http://127.0.0.1//{}",
+    "http://catalog/products/../{}",
+)
+ODD_CASE = ("/Internal", "/METRICS", "/LiveZ", "/%69nternal", "/%4detrics", "/internal%00", "/metrics%20", "/metrics;a")
+
+
+@dataclass
+class Recorder:
+    """A service that answers 200 to everything and remembers what it was asked."""
+
+    name: str
+    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    healthy: bool = True
+
+    def __post_init__(self) -> None:
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                recorder.handle(self)
+
+            do_POST = do_HEAD = do_PUT = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((HOST, 0), Handler)
+        self.port: int = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        if request.path != "/health" or "X-Request-ID" in request.headers:
+            self.seen.append((request.command, request.path, dict(request.headers.items())))
+        body = self._body(request)
+        ready = self.healthy or not request.path.endswith("/health")
+        request.send_response(200 if ready else 503)
+        request.send_header("X-Request-ID", "of-the-service")
+        request.send_header("Server", "of-the-service")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    def _body(self, request: BaseHTTPRequestHandler) -> bytes:
+        request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        while request.headers.get("Transfer-Encoding") == "chunked":
+            size = int(request.rfile.readline() or b"0", 16)
+            request.rfile.read(size + 2)
+            if not size:
+                break
+        return self.name.encode()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The body, checked to be a problem document that fits its answer."""
+        document: dict[str, Any] = json.loads(self.body)
+        assert self.headers["content-type"] == "application/problem+json"
+        assert document["status"] == self.status
+        assert set(document) == {"type", "title", "status", "detail", "instance", "request_id"}
+        assert document["request_id"] == self.headers["x-request-id"]
+        return document
+
+
+@dataclass
+class Gateway:
+    port: int
+    services: dict[str, Recorder]
+    run_dir: RunDir
+
+    def send(self, raw: bytes) -> Answer:
+        """Exactly these bytes: a client library would tidy the path."""
+        with socket.create_connection((HOST, self.port), timeout=10) as connection:
+            received = b""
+            # It may answer and hang up before it has read all.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(raw)
+            with suppress(ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    received += chunk
+        while received.startswith(b"HTTP/1.1 100"):
+            received = received.partition(b"\r\n\r\n")[2]
+        head, _, body = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        return Answer(int(first.split()[1]), headers, body)
+
+    def get(self, target: str, *headers: str, method: str = "GET") -> Answer:
+        lines = [f"{method} {target} HTTP/1.1", "Host: shop.example", "Connection: close", *headers, "", ""]
+        return self.send("\r\n".join(lines).encode())
+
+    def asked(self) -> list[tuple[str, str, dict[str, str]]]:
+        return [entry for service in self.services.values() for entry in service.seen]
+
+    def log(self) -> str:
+        return (self.run_dir.logs / "gateway.log").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Gateway]:
+    services = {name: Recorder(name) for name in ("auth", "catalog", "sync")}
+    with folder() as path:
+        run_dir = RunDir(path)
+        run_dir.create()
+        port = Ports().pick()
+        upstreams = {name: [service.port] for name, service in services.items()}
+        process = Standalone(gateway.spec(run_dir, port, upstreams, pretty=False), run_dir)
+        door = Gateway(port, services, run_dir)
+        process.wait(lambda: _answers(door))
+        yield door
+        process.stop()
+        for service in services.values():
+            service.server.shutdown()
+            service.server.server_close()
+
+
+@pytest.fixture
+def door(started: Gateway) -> Gateway:
+    for service in started.services.values():
+        service.seen.clear()
+        service.healthy = True
+    return started
+
+
+def _answers(door: Gateway) -> bool:
+    try:
+        return door.get("/products").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("target", "service"), PUBLIC.items())
+def test_public_paths_reach_their_service_unchanged(door: Gateway, target: str, service: str) -> None:
+    answer = door.get(target)
+
+    assert (answer.status, answer.body) == (200, service.encode())
+    assert [path for _, path, _ in door.services[service].seen] == [target]
+
+
+@pytest.mark.parametrize("secret", SECRET)
+def test_no_spelling_of_a_private_path_reaches_a_service(door: Gateway, secret: str) -> None:
+    for spelling in SPELLINGS:
+        for method in ("GET", "POST", "HEAD"):
+            answer = door.get(spelling.format(secret), method=method)
+
+            assert answer.status in (400, 404), spelling
+            assert not door.asked(), spelling
+            assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("target", [*ODD_CASE, "/", "/nothing", "/productsx", "/authx/login", "/docsx", "/favicon.ico"])
+def test_everything_else_is_a_problem_document(door: Gateway, target: str) -> None:
+    answer = door.get(target)
+
+    assert answer.status == 404
+    assert answer.problem["title"] == "Not Found"
+    assert not door.asked()
+
+
+def test_instance_is_the_path_without_the_query(door: Gateway) -> None:
+    assert door.get('/nothing/"{x}%22?token=secret').problem["instance"] == "/nothing/%22%7Bx%7D%22"
+
+
+class TestRequestId:
+    def test_a_good_one_is_kept_and_passed_on(self, door: Gateway) -> None:
+        answer = door.get("/products", "X-Request-ID: order-7.a_B")
+
+        assert answer.headers["x-request-id"] == "order-7.a_B"
+        assert door.services["catalog"].seen[0][2]["X-Request-Id"] == "order-7.a_B"
+
+    @pytest.mark.parametrize(
+        "bad", ["a b", "a" * 65, "", "x{http.request.uri}", 'a"b', "<x>", "a,b", "ok\r\nX-Request-ID: second"]
+    )
+    def test_a_bad_one_is_replaced(self, door: Gateway, bad: str) -> None:
+        answer = door.get("/products", f"X-Request-ID: {bad}")
+
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-request-id"])
+        assert door.services["catalog"].seen[0][2]["X-Request-Id"] == answer.headers["x-request-id"]
+
+    def test_that_of_a_problem_is_in_the_log(self, door: Gateway) -> None:
+        made = door.get("/nothing?token=secret").problem["request_id"]
+
+        assert door.get("/nothing", "X-Request-ID: mine-1").problem["request_id"] == "mine-1"
+        until(lambda: made in door.log() and "mine-1" in door.log())
+        assert "secret" not in door.log()
+
+    def test_what_services_answer_is_not_logged_twice(self, door: Gateway) -> None:
+        door.get("/products", "X-Request-ID: served-1")
+        door.get("/nothing", "X-Request-ID: refused-1")
+
+        until(lambda: "refused-1" in door.log())
+        assert "served-1" not in door.log()
+
+
+class TestHeaders:
+    def test_a_client_cannot_pretend_to_be_another_address(self, door: Gateway) -> None:
+        door.get("/products", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example")
+
+        seen = door.services["catalog"].seen[0][2]
+        assert seen["X-Forwarded-For"] == "127.0.0.1"
+        assert seen["X-Forwarded-Proto"] == "http"
+        assert seen["X-Forwarded-Host"] == "shop.example"
+
+    def test_no_answer_names_the_software(self, door: Gateway) -> None:
+        for target in ("/products", "/nothing"):
+            answer = door.get(target)
+            assert "server" not in answer.headers
+            assert "via" not in answer.headers
+
+    def test_encodings_are_left_to_client_and_service(self, door: Gateway) -> None:
+        door.get("/products")
+
+        assert "Accept-Encoding" not in door.services["catalog"].seen[0][2]
+
+
+class TestLimits:
+    def test_long_url(self, door: Gateway) -> None:
+        assert door.get("/products?" + "a" * 8300).problem["status"] == 414
+        assert not door.asked()
+        assert door.get("/products?" + "a" * 8000).status == 200
+
+    def test_large_headers_reach_the_service_that_refuses_them(self, door: Gateway) -> None:
+        door.get("/products", "X-Big: " + "a" * 60_000)
+
+        assert len(door.services["catalog"].seen) == 1
+
+    def test_large_body(self, door: Gateway) -> None:
+        head = b"POST /products HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+        assert door.send(head % 1_048_577 + b"a" * 1_048_577).problem["status"] == 413
+        assert not door.asked()
+        assert door.send(head % 1_048_576 + b"a" * 1_048_576).status == 200
+
+    def test_large_body_of_unknown_length(self, door: Gateway) -> None:
+        head = b"POST /products HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunk = b"10000\r\n" + b"a" * 0x10000 + b"\r\n"
+
+        assert door.send(head + chunk * 40 + b"0\r\n\r\n").problem["status"] == 413
+        assert door.send(head + chunk * 4 + b"0\r\n\r\n").status == 200
+
+
+class TestUnreadyService:
+    def test_is_taken_out_yet_its_health_stays_truthful(self, door: Gateway) -> None:
+        service = door.services["sync"]
+        service.healthy = False
+        until(lambda: door.get("/sync/status").status == 503)
+
+        answer = door.get("/sync/status")
+        assert answer.problem["title"] == "Service Unavailable"
+        assert answer.headers["retry-after"] == "1"
+        health = door.get("/sync/health")
+        assert (health.status, health.body) == (503, b"sync")
+        assert door.get("/products").status == 200
+
+        service.healthy = True
+        until(lambda: door.get("/sync/status").status == 200)

@@ -1,0 +1,73 @@
+"""The plan: who is started with what, and who must not know which secret."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack import credentials
+from stack.plan import Plan
+from stack.rundir import RunDir
+from stack.settings import load
+from stack.spec import Stage
+from tests.fixtures.stack import folder
+
+
+@pytest.fixture
+def run_dir() -> Iterator[RunDir]:
+    with folder() as path:
+        made = RunDir(path)
+        made.create()
+        yield made
+
+
+def make(run_dir: RunDir, **environment: str) -> Plan:
+    settings = load(environment, Path("/nowhere/.env"))
+    return Plan(settings, run_dir, credentials.load(run_dir, environment), pretty=False)
+
+
+def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
+    plan = make(run_dir, REPLICAS_CATALOG="3", REPLICAS_SYNC_WORKER="2")
+    specs = [*plan.servers(), plan.postgres.spec(), *plan.services()]
+
+    names = [spec.name for spec in specs]
+    assert {"catalog", "catalog-2", "catalog-3", "sync-worker", "sync-worker-2"} < set(names)
+    assert len(names) == len(set(names)) == 12
+    ports = [port for pair in plan.assigned.values() for port in pair]
+    ports += [plan.postgres.port, plan.valkey.port, plan.gateway_port, plan.provider_port or 0]
+    assert len(ports) == len(set(ports))
+
+
+def test_each_service_gets_its_own_role_and_secrets_only(run_dir: RunDir) -> None:
+    plan = make(run_dir, SECRET_KEY="s" * 40, SYNC_CLIENT_SECRET="c" * 40, LOG_LEVEL="debug")
+    auth, catalog, sync = (plan.environment(service) for service in ("auth", "catalog", "sync"))
+
+    assert [env["DATABASE_URL"].split(":")[1] for env in (auth, catalog, sync)] == [
+        "//auth_svc",
+        "//catalog_svc",
+        "//sync_svc",
+    ]
+    assert auth["SECRET_KEY"] == "s" * 40
+    assert sync["SYNC_CLIENT_SECRET"] == auth["SYNC_CLIENT_SECRET"] == "c" * 40
+    assert not {"SECRET_KEY", "SYNC_CLIENT_SECRET"} & catalog.keys()
+    assert "SECRET_KEY" not in sync
+    assert {env["LOG_LEVEL"] for env in (auth, catalog, sync)} == {"debug"}
+    assert not {"PORT", "RUN_DIR"} & auth.keys()
+
+
+def test_no_secret_stands_in_arguments(run_dir: RunDir) -> None:
+    plan = make(run_dir)
+    arguments = " ".join(
+        argument for spec in [*plan.servers(), plan.postgres.spec(), *plan.services()] for argument in spec.argv
+    )
+
+    assert not [secret for secret in vars(plan.credentials).values() if secret in arguments]
+
+
+def test_a_source_of_ones_own_replaces_the_stand_in(run_dir: RunDir) -> None:
+    bundled, live = make(run_dir), make(run_dir, EXTERNAL_API_URL="https://dummyjson.com/products")
+
+    assert Stage.PROVIDER in {spec.stage for spec in bundled.servers()}
+    assert bundled.environment("sync")["EXTERNAL_API_URL"] == f"http://127.0.0.1:{bundled.provider_port}/products"
+    assert Stage.PROVIDER not in {spec.stage for spec in live.servers()}
+    assert live.environment("sync")["EXTERNAL_API_URL"] == "https://dummyjson.com/products"
