@@ -1,7 +1,7 @@
 """PostgreSQL: one engine for writes, one pool for hot reads, and deadlines that hold when it freezes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ import psycopg
 import sqlalchemy.exc
 from fastapi import Depends, Request
 from psycopg import AsyncConnection, waiting
+from psycopg.abc import Loader
 from psycopg.errors import _WaitTimeout
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -46,7 +47,11 @@ class Connection(AsyncConnection[Any]):
 class Database:
     """The connections of one process. Open on start, close on stop; cheap until first used."""
 
-    def __init__(self, settings: ServiceSettings, *, application: str) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, application: str, loaders: Mapping[str, type[Loader]] | None = None
+    ) -> None:
+        """`loaders` by PostgreSQL type say how `fetch` reads values, where psycopg's own way is not wanted."""
+        self._loaders = loaders or {}
         self._dsn = settings.database_url.get_secret_value()
         self._options: dict[str, Any] = {
             "application_name": application,
@@ -69,7 +74,7 @@ class Database:
             self._dsn,
             connection_class=Connection,
             kwargs=self._options | {"autocommit": True, "prepare_threshold": 2},
-            configure=tracing.instrument_connection,
+            configure=self._configure,
             min_size=0,
             max_size=settings.db_pool_size,
             max_idle=120,
@@ -83,6 +88,11 @@ class Database:
             connection = await Connection.connect(self._dsn, **self._options)
         await tracing.instrument_connection(connection)
         return connection
+
+    async def _configure(self, connection: AsyncConnection[Any]) -> None:
+        for kind, loader in self._loaders.items():
+            connection.adapters.register_loader(kind, loader)
+        await tracing.instrument_connection(connection)
 
     async def open(self) -> None:
         await self._pool.open(wait=False)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from catalog import docs, internal, routes
+from catalog import docs, internal, products, routes
 from catalog.settings import CatalogSettings
 from common import app, redis
 from common.db import Database
@@ -19,7 +19,7 @@ __all__ = ["build"]
 
 def build(settings: CatalogSettings) -> app.Service:
     """The catalog, ready to be served."""
-    db = Database(settings, application="catalog")
+    db = Database(settings, application="catalog", loaders=products.JSON_LOADERS)
     cache = redis.connect(settings)
     checks = Health(
         "catalog", critical={"postgres": postgres_check(db, "catalog")}, optional={"redis": redis_check(cache)}

@@ -1,0 +1,1 @@
+"""Measures the services under load, on loopback only."""
