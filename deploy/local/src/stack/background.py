@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import psutil
+
 from stack.errors import StackError
 from stack.logfile import tail
 from stack.ports import check_free
@@ -53,13 +55,20 @@ def stop(settings: Settings) -> None:
         print("not running")
         return
     os.kill(pid, signal.SIGTERM)
-    if not _wait(lambda: run_dir.holder() is None, STOP_WITHIN):
+    if not _wait(lambda: run_dir.holder() is None and not _lives(pid), STOP_WITHIN):
         raise StackError(f"pid {pid} does not stop; look at {run_dir.logs / 'launcher.log'}")
     print("stopped")
 
 
 def _is_ready(run_dir: RunDir, pid: int) -> bool:
     return (read_stack(run_dir) or {}).get("launcher_pid") == pid
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _wait(condition: Callable[[], bool], timeout: float) -> bool:

@@ -22,6 +22,7 @@ def clear(run_dir: RunDir) -> None:
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
+            process.resume()  # who is frozen must hear it too
     _, stubborn = psutil.wait_procs(alive, timeout=GRACE)
     for process in stubborn:
         with suppress(ProcessLookupError):

@@ -49,6 +49,7 @@ class Process:
         self._stopping.set()
         if self._popen is not None:
             self._popen.send_signal(self.spec.stop_signal)
+            self._popen.send_signal(signal.SIGCONT)  # who is frozen must hear it too
             if not await self._gone_within(grace, hurry):
                 self._show("stack", f"{self.spec.name} did not stop in time and is killed")
                 os.killpg(self._popen.pid, signal.SIGKILL)
