@@ -1,0 +1,3 @@
+"""Fixtures are modules; this file only names them."""
+
+pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.catalog"]
