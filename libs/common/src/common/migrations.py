@@ -61,9 +61,5 @@ def run(schema: str, metadata: MetaData) -> None:
 
 def _number_revision(_: Any, __: Any, directives: list[Any]) -> None:
     """New revisions are numbered, so that a pod can tell older from newer: 0001, 0002, ..."""
-    if not directives:
-        return
-    head = directives[0].head
-    head = head[0] if isinstance(head, tuple) and head else head
-    number = int(head) + 1 if isinstance(head, str) and head.isdigit() else 1
-    directives[0].rev_id = f"{number:04d}"
+    if directives:
+        directives[0].rev_id = f"{int(context.script.get_current_head() or 0) + 1:04d}"

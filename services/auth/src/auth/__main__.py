@@ -1,0 +1,76 @@
+"""`python -m auth serve | migrate | create-admin EMAIL`"""
+
+import argparse
+import asyncio
+import getpass
+import os
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from auth.settings import AuthSettings
+from common import app, logs, migrations
+from common.settings import load_settings
+
+CREATE_ADMIN = """Make an account with the role admin. The password comes from AUTH_ADMIN_PASSWORD, else from stdin;
+on a terminal it is asked for. An account that exists becomes an admin and keeps its password."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m auth", description="Users and tokens. Settings: environment.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
+    commands.add_parser("migrate", help="bring the schema `auth` to its newest revision")
+    create = commands.add_parser("create-admin", help="make EMAIL an admin, unless it is one", description=CREATE_ADMIN)
+    create.add_argument("email", metavar="EMAIL")
+    arguments = parser.parse_args()
+    settings = load_settings(AuthSettings)
+    if arguments.command == "serve":
+        from auth.app import build
+
+        app.serve("auth", settings, lambda: build(settings))
+        return
+    logs.setup(settings, "auth")
+    if arguments.command == "migrate":
+        migrations.upgrade("auth")
+    else:
+        asyncio.run(_create_admin(settings, arguments.email))
+
+
+async def _create_admin(settings: AuthSettings, email: str) -> None:
+    from auth.passwords import Passwords
+    from auth.registration import ensure_admin
+    from auth.schemas import accept_email, accept_password
+    from common.db import Database
+
+    email = _accepted("email", accept_email, email)
+    password = _accepted("password", accept_password, _password())
+    passwords, db = Passwords(), Database(settings, application="auth create-admin")
+    try:
+        done = await ensure_admin(db, email, await passwords.hash(password))
+    finally:
+        passwords.close()
+        await db.close()
+    sys.stdout.write(f"{email} {done}\n")
+
+
+def _accepted(name: str, accept: Any, value: str) -> str:
+    try:
+        return str(accept(value))
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
+        sys.stderr.write(f"create-admin: {name}: {fault}\n")
+        sys.exit(2)
+
+
+def _password() -> str:
+    if password := os.environ.get("AUTH_ADMIN_PASSWORD"):
+        return password
+    if sys.stdin.isatty():
+        return getpass.getpass("Password of the new admin: ")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Composes the auth service."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from auth import routes
+from auth.keyring import KeyRing
+from auth.limits import Limits
+from auth.login import Login
+from auth.passwords import Passwords
+from auth.registration import Registration
+from auth.settings import AuthSettings
+from common import app, redis
+from common.db import Database
+from common.health import Health, postgres_check, redis_check
+
+__all__ = ["build"]
+
+
+def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> app.Service:
+    """Auth, ready to be served; `clock` is what the waits after wrong passwords are measured with."""
+    secret = settings.secret_key.get_secret_value()
+    db = Database(settings, application="auth")
+    counters = redis.connect(settings)
+    keyring = KeyRing(db, secret)
+    critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}
+    checks = Health("auth", critical=critical, optional={"redis": redis_check(counters)})
+    limits = Limits(counters, pepper=secret, registrations_per_minute=settings.registrations_per_minute, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        passwords = Passwords()
+        await db.open()
+        yield {
+            "db": db,
+            "health": checks,
+            "keys": keyring,
+            "login": Login(settings, db, keyring, passwords, limits),
+            "registration": Registration(settings.admin_registration, db, passwords, limits),
+        }
+        passwords.close()
+        await counters.aclose()
+        await db.close()
+
+    return app.create("auth", settings, [routes.router, routes.forms], lifespan, checks)

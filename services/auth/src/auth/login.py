@@ -1,0 +1,142 @@
+"""The decisions: who may log in, who stays logged in, and what token each gets."""
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth import sessions, users
+from auth.errors import InvalidClient, RefreshRefused, WrongCredentials
+from auth.keyring import KeyRing
+from auth.limits import Limits
+from auth.models import RefreshToken, User
+from auth.passwords import Passwords
+from auth.schemas import ServiceTokenOut, TokenOut
+from auth.settings import AuthSettings
+from common.db import Database
+from common.errors import TooManyRequests
+from common.security import AUDIENCE, ISSUER
+
+__all__ = ["Login", "hash_token"]
+
+log = logging.getLogger(__name__)
+LOGINS = Counter("products_auth_logins", "Logins by outcome: passed, refused, throttled.", ["outcome"])
+REFRESHES = Counter("products_auth_refreshes", "Refreshes by outcome: rotated, repeated, reused, refused.", ["outcome"])
+SYNC_CLIENT = "sync"
+SYNC_SCOPE = "catalog:import"
+SERVICE_TOKEN_SECONDS = 300
+GRACE = timedelta(seconds=10)
+
+
+class Login:
+    """Logging in, staying logged in, and tokens for services."""
+
+    def __init__(
+        self, settings: AuthSettings, db: Database, keyring: KeyRing, passwords: Passwords, limits: Limits
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._keyring = keyring
+        self._passwords = passwords
+        self._limits = limits
+        self._lifetime = timedelta(days=settings.refresh_token_days)
+
+    async def admit(self, email: str, password: str, address: str) -> User:
+        """The user whose email and password these are; raises WrongCredentials or TooManyRequests."""
+        try:
+            await self._limits.before_login(email, address)
+            await self._keyring.require_signer()
+            user = await self._prove(email, password)
+            await self._limits.after_login(email, address, passed=user is not None)
+        except TooManyRequests:
+            LOGINS.labels("throttled").inc()
+            raise
+        LOGINS.labels("passed" if user else "refused").inc()
+        if user is None:
+            raise WrongCredentials
+        return user
+
+    async def _prove(self, email: str, password: str) -> User | None:
+        # The connection goes back before the hashing: none is held over it.
+        async with self._db.reading() as db:
+            user = await users.find_by_email(db, email)
+        right = await self._passwords.verify(password, user.password_hash if user else None)
+        return user if right else None
+
+    async def open_session(self, db: AsyncSession, user: User) -> TokenOut:
+        """A new session of `user`, with its first pair of tokens."""
+        now = datetime.now(UTC)
+        await sessions.delete_expired(db, user.id, now)
+        session_id = await sessions.add(db, user.id, expires_at=now + self._lifetime)
+        return await self._pair(db, user, session_id)
+
+    async def refresh(self, token: str, now: datetime | None = None) -> TokenOut:
+        """A new pair for a refresh token, which is thereby used.
+
+        Used once more within 10 s it still works, since an answer may have been lost on its way. Later, it or
+        its successor is stolen: then the whole session ends, and stays ended although this raises.
+        """
+        async with self._db.session() as db:
+            pair = await self._rotate(db, hash_token(token), now or datetime.now(UTC))
+        if pair is None:
+            raise RefreshRefused
+        return pair
+
+    async def _rotate(self, db: AsyncSession, token_hash: bytes, now: datetime) -> TokenOut | None:
+        session = await sessions.find_locked(db, token_hash)
+        user = await users.find(db, session.user_id) if session else None
+        if session is None or user is None or session.revoked_at or session.expires_at <= now:
+            REFRESHES.labels("refused").inc()
+            return None
+        outcome = await self._use(db, await sessions.find_token(db, token_hash), now)
+        REFRESHES.labels(outcome).inc()
+        if outcome == "reused":
+            log.warning("a used refresh token came again: its session is ended", extra={"user_id": str(user.id)})
+            await sessions.revoke(db, session.id)
+        if outcome not in ("rotated", "repeated"):
+            return None
+        await sessions.extend(db, session.id, now + self._lifetime)
+        return await self._pair(db, user, session.id)
+
+    async def _use(self, db: AsyncSession, token: RefreshToken, now: datetime) -> str:
+        if token.used_at is None:
+            await sessions.mark_used(db, token.token_hash, now)
+            return "rotated"
+        if now - token.used_at > GRACE:
+            return "reused"
+        if token.repeated_at is None:
+            await sessions.mark_repeated(db, token.token_hash, now)
+            return "repeated"
+        return "refused"
+
+    async def service_token(self, client_id: str, client_secret: str) -> ServiceTokenOut:
+        """A token with which sync writes imports; raises InvalidClient."""
+        known = self._settings.sync_client_secret.get_secret_value()
+        right = hmac.compare_digest(client_secret.encode(), known.encode())
+        if client_id != SYNC_CLIENT or not right:
+            raise InvalidClient
+        token = await self._sign(SYNC_CLIENT, "service", SERVICE_TOKEN_SECONDS, scope=SYNC_SCOPE)
+        return ServiceTokenOut(access_token=token, expires_in=SERVICE_TOKEN_SECONDS, scope=SYNC_SCOPE)
+
+    async def _pair(self, db: AsyncSession, user: User, session_id: uuid.UUID) -> TokenOut:
+        refresh_token = secrets.token_urlsafe(32)
+        await sessions.add_token(db, session_id, hash_token(refresh_token))
+        seconds = self._settings.access_token_seconds
+        access_token = await self._sign(str(user.id), user.role, seconds, sid=str(session_id))
+        return TokenOut(access_token=access_token, expires_in=seconds, refresh_token=refresh_token)
+
+    async def _sign(self, subject: str, role: str, seconds: int, **more: str) -> str:
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "role": role, "jti": uuid.uuid4().hex}
+        return await self._keyring.sign(claims | {"iat": now, "exp": now + seconds} | more)
+
+
+def hash_token(token: str) -> bytes:
+    """What is stored of a refresh token; 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,67 @@
+"""/auth/token: the two grants of RFC 6749 that are offered."""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+from urllib.parse import unquote_plus
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from auth.errors import InvalidClient, TokenRequestRefused
+from auth.login import Login
+from auth.schemas import ServiceTokenOut, TokenIn, TokenOut
+from common.errors import UnsupportedMediaType
+from common.routing import StrictRoute
+
+__all__ = ["BasicClient", "FormRoute", "grant"]
+
+
+class FormRoute(StrictRoute):
+    """Takes URL-encoded forms alone, as RFC 6749 asks; multipart would let clients choose odd charsets."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def form(request: Request) -> Response:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/x-www-form-urlencoded":
+                raise UnsupportedMediaType("Send the body as application/x-www-form-urlencoded.")
+            return await handle(request)
+
+        return form
+
+
+async def _basic_client(request: Request) -> tuple[str, str] | None:
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise InvalidClient from None
+    if not colon:
+        raise InvalidClient
+    return unquote_plus(name), unquote_plus(secret)
+
+
+BasicClient = Annotated[tuple[str, str] | None, Depends(_basic_client)]
+"""Client id and secret of HTTP Basic, form-encoded in it as RFC 6749 asks; None when it is not used."""
+
+
+async def grant(
+    form: TokenIn, client: tuple[str, str] | None, address: str, login: Login, db: AsyncSession
+) -> TokenOut | ServiceTokenOut:
+    """The tokens that `form` asks for; what it lacks is told with the `error` member of RFC 6749."""
+    if form.grant_type == "password":
+        if form.username is None or form.password is None:
+            raise TokenRequestRefused("invalid_request", "The password grant needs username and password.")
+        return await login.open_session(db, await login.admit(form.username, form.password, address))
+    if form.grant_type == "client_credentials":
+        name, secret = client or (form.client_id, form.client_secret)
+        if name is None or secret is None:
+            raise TokenRequestRefused("invalid_request", "This grant needs client_id and client_secret.")
+        return await login.service_token(name, secret)
+    raise TokenRequestRefused("unsupported_grant_type", "grant_type is `password` or `client_credentials`.")

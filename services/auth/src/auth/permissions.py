@@ -1,0 +1,41 @@
+"""Who calls, as parameter types of the handlers."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from auth import users
+from auth.models import User
+from common.db import ReadSession
+from common.errors import Forbidden, Unauthenticated
+from common.security import Principal, anyone
+
+__all__ = ["Address", "CurrentUser", "Inviter"]
+
+
+async def _current_user(principal: Annotated[Principal, anyone], db: ReadSession) -> User:
+    if principal.role == "service":
+        raise Forbidden("This needs a user's token, not a service's.")
+    user = await users.find(db, uuid.UUID(principal.id))
+    if user is None:
+        raise Unauthenticated("The account of this token is gone.", code="invalid_token")
+    return user
+
+
+async def _inviter(request: Request) -> Any:
+    return await anyone.dependency(request, None) if "authorization" in request.headers else None
+
+
+async def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+CurrentUser = Annotated[User, Depends(_current_user)]
+"""The user whose valid token was sent, as the database knows them now."""
+
+Inviter = Annotated[Principal | None, Depends(_inviter)]
+"""The caller of a route that needs no token; one that is sent must be valid all the same."""
+
+Address = Annotated[str, Depends(_address)]
+"""The client's IP address; behind a gateway the one that it vouches for."""

@@ -1,0 +1,62 @@
+"""Who may have an account, and with which role."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth import users
+from auth.errors import AdminRefused
+from auth.limits import Limits
+from auth.models import Role, User
+from auth.passwords import Passwords
+from auth.settings import AdminRegistration
+from common.db import Database
+from common.security import Principal
+
+__all__ = ["Registration", "ensure_admin"]
+
+
+class Registration:
+    """Making accounts. Nobody becomes an admin by asking, unless the setting ADMIN_REGISTRATION says so."""
+
+    def __init__(self, policy: AdminRegistration, db: Database, passwords: Passwords, limits: Limits) -> None:
+        self._policy = policy
+        self._db = db
+        self._passwords = passwords
+        self._limits = limits
+
+    async def prepare(self, password: str, role: Role, address: str, inviter: Principal | None) -> str:
+        """The hash of the password, once it is worth the work; raises TooManyRequests or AdminRefused."""
+        await self._limits.registration(address)
+        if role == "admin":
+            async with self._db.reading() as db:
+                await self._check_admin(db, inviter)
+        return await self._passwords.hash(password)
+
+    async def add(
+        self, db: AsyncSession, email: str, password_hash: str, role: Role, inviter: Principal | None
+    ) -> User:
+        """The new user; raises EmailTaken or AdminRefused. Of many first admins at once one is made."""
+        if role == "admin":
+            await users.lock_first_admin(db)
+            await self._check_admin(db, inviter)
+        return await users.add(db, email=email, password_hash=password_hash, role=role)
+
+    async def _check_admin(self, db: AsyncSession, inviter: Principal | None) -> None:
+        if self._policy == "open" or (self._policy == "first" and not await users.admin_exists(db)):
+            return
+        if inviter is None or inviter.role != "admin" or not await users.is_admin(db, UUID(inviter.id)):
+            raise AdminRefused
+
+
+async def ensure_admin(db: Database, email: str, password_hash: str) -> str:
+    """Make `email` an admin; an account that exists keeps its password. Says what was done."""
+    async with db.session() as session:
+        user = await users.find_by_email(session, email)
+        if user is None:
+            await users.add(session, email=email, password_hash=password_hash, role="admin")
+            return "is an admin now"
+        if user.role == "admin":
+            return "is an admin already; nothing is changed"
+        await users.promote(session, user.id)
+        return "is an admin now; the password is unchanged"
