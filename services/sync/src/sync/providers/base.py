@@ -69,7 +69,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page of a pass, and where to go on after it.
 
     `next_cursor` is None on the last page, and only there: a pass that ends without it is not complete.
-    A page holds what the source sent, which may be more records than were asked for.
+    `items` and `rejects` together are at most `ProviderConfig.page_size`, whatever the source sent.
     """
 
     items: tuple[ExternalProduct, ...]
@@ -87,6 +87,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 30.0
     """Seconds for one whole request, from the connection to the last byte of the body."""
     page_size: int = 100
+    """Records to ask for at a time; the catalog takes at most 500 in one page."""
     max_pages: int = 1_000
     max_records: int = 100_000
     max_page_bytes: int = 10_000_000

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from sync.providers.base import (
@@ -73,8 +73,8 @@ class DummyJSON:
                 yield Page(items=())
                 return
             last = self._is_last(answer, after)
-            items, rejects = _sort_out(answer.records)
-            yield Page(items=items, rejects=rejects, next_cursor=None if last else after.write())
+            for page in self._cut(at, answer, None if last else after.write()):
+                yield page
             if last:
                 return
             seen.add(after.mark)
@@ -93,6 +93,14 @@ class DummyJSON:
 
     async def _ask(self, *, skip: int, limit: int) -> "_Answer":
         return _Answer.read(await self._client.get({"limit": limit, "skip": skip}))
+
+    def _cut(self, at: "_Place", answer: "_Answer", cursor: str | None) -> Iterator[Page]:
+        """The answer as pages of our size: a source may ignore `limit` and send everything at once."""
+        size = self._config.page_size
+        for end in range(size, max(len(answer.records), 1) + size, size):
+            items, rejects = _sort_out(answer.records[end - size : end])
+            within = at._replace(skip=at.skip + end, total=answer.total).write()
+            yield Page(items=items, rejects=rejects, next_cursor=within if end < len(answer.records) else cursor)
 
     def _is_last(self, answer: "_Answer", after: "_Place") -> bool:
         if not answer.records and after.skip < answer.total:
@@ -133,7 +141,7 @@ class _Place(NamedTuple):
     def read(cls, cursor: str | None) -> "_Place":
         if cursor is None:
             return cls()
-        if not re.fullmatch(r"[0-9]{1,18}(:[0-9]{1,18}){2}:[0-9a-f]{16}", cursor, re.ASCII):
+        if not re.fullmatch(r"[0-9]{1,18}(:[0-9]{1,18}){2}:([0-9a-f]{16})?", cursor, re.ASCII):
             raise ProviderMisconfigured("This cursor is not one of this provider: start the pass anew.")
         skip, pages, total, mark = cursor.split(":")
         return cls(int(skip), int(pages), int(total), mark)
