@@ -55,7 +55,8 @@ class Console:
             try:
                 print(text, file=self._stream, flush=self._queue.empty())
             except (OSError, ValueError):  # the reader is gone; go on without
-                return
+                self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+                os.dup2(self._stream.fileno(), sys.stdout.fileno())
 
 
 def painted_prefix(name: str, colours: bool) -> str:

@@ -1,5 +1,6 @@
 """What a process wrote: one file each, bounded, with the run before kept beside it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["LogFile", "tail"]
@@ -15,11 +16,13 @@ class LogFile:
         self._open()
 
     def write(self, data: bytes) -> None:
-        if self._size > LARGEST:
-            self._file.close()
-            self._open()
-        self._file.write(data)
-        self._size += len(data)
+        # A full disk costs log lines, never the process that wrote them.
+        with suppress(OSError):
+            if self._size > LARGEST:
+                self._file.close()
+                self._open()
+            self._file.write(data)
+            self._size += len(data)
 
     def close(self) -> None:
         self._file.close()

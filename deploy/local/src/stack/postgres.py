@@ -70,10 +70,9 @@ class Postgres:
         return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the data folder at the first start; at later ones clear what a crash left."""
+        """Make the data folder at the first start; refuse one that this version cannot read."""
         if self.data.exists():
             self._check_version()
-            self._stop_leftover()
         else:
             self._initdb()
 
@@ -86,6 +85,7 @@ class Postgres:
             stage=Stage.POSTGRES,
             account=self._account,
             stop_signal=signal.SIGINT,  # a fast shutdown; SIGTERM would wait for every client
+            before_start=self._stop_leftover,
         )
 
     def is_ready(self) -> bool:

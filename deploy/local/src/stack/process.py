@@ -61,12 +61,15 @@ class Process:
         delay = FIRST_DELAY
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = await self._run_once()
+            try:
+                how = _describe(await self._run_once())
+            except OSError as error:  # such as a program that is missing, or no memory to fork
+                how = str(error)
             if self._stopping.is_set():
                 return
             self.exits += 1
             delay = FIRST_DELAY if time.monotonic() - started > STEADY_AFTER else delay
-            self._show("stack", f"{self.spec.name} ended ({_describe(code)}); starting it again in {delay:.1f} s")
+            self._show("stack", f"{self.spec.name} ended ({how}); starting it again in {delay:.1f} s")
             await _first_of(self._stopping, timeout=delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
@@ -74,6 +77,9 @@ class Process:
         reading, writing = os.pipe()
         try:
             self._popen = spawn(self.spec, writing)
+        except OSError:
+            os.close(reading)
+            raise
         finally:
             os.close(writing)
         self._exited.clear()

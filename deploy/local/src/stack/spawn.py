@@ -23,6 +23,8 @@ def spawn(spec: Spec, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
     Call it from the main thread only: the kernel ties the child to the thread that made it.
     """
     account = spec.account
+    if spec.before_start is not None:
+        spec.before_start()
     return subprocess.Popen(
         list(spec.argv),
         env=dict(spec.env),

@@ -1,7 +1,7 @@
 """What one process is: how to start it, how to see that it is ready, how to stop it."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -24,7 +24,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One process of the stack. `env` is its whole environment."""
+    """One process of the stack. `env` is its whole environment; `before_start` clears what a crash of it left."""
 
     name: str
     argv: Sequence[str]
@@ -36,3 +36,4 @@ class Spec:
     account: Account | None = None
     grace: float = 3.0
     stop_signal: signal.Signals = signal.SIGTERM
+    before_start: Callable[[], None] | None = None

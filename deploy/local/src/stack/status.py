@@ -47,7 +47,7 @@ def _resident(pid: int | None, *, alone: bool) -> float:
         if process is None:
             return 0.0
         children = [] if alone else process.children(recursive=True)
-        extra = sum(info.rss - info.shared for info in (child.memory_info() for child in children))
+        extra = sum(info.rss - getattr(info, "shared", 0) for info in (child.memory_info() for child in children))
         return float(process.memory_info().rss + extra) / MEGABYTE
     except psutil.NoSuchProcess:
         return 0.0

@@ -25,7 +25,7 @@ appendonly yes
 save ""
 maxmemory-policy noeviction
 daemonize no
-loglevel notice
+loglevel warning
 """
 
 
