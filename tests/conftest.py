@@ -1,3 +1,3 @@
 """Fixtures are modules; this file only names them."""
 
-pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.catalog"]
+pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.catalog", "tests.fixtures.queries"]

@@ -2,8 +2,8 @@
 
     python -m tests.load.client PORT SECONDS CONNECTIONS PATH_TEMPLATE [HIGHEST_ID]
 
-`{id}` in the path is a random number up to HIGHEST_ID. Prints one JSON object: requests, errors, seconds, p50_ms, p99_ms.
-It runs in a process of its own and talks to 127.0.0.1 alone.
+`{id}` in the path is a random number up to HIGHEST_ID. Prints one JSON object: requests, errors, seconds, p50_ms,
+p99_ms. It runs in a process of its own and talks to 127.0.0.1 alone.
 """
 
 import asyncio
@@ -62,7 +62,11 @@ async def run(port: int, seconds: float, connections: int, path: str, highest: i
     loop, latencies = asyncio.get_running_loop(), list[float]()
     began = time.perf_counter()
     made = [
-        (await loop.create_connection(lambda: Connection(path, highest, began + seconds, latencies), "127.0.0.1", port))[1]
+        (
+            await loop.create_connection(
+                lambda: Connection(path, highest, began + seconds, latencies), "127.0.0.1", port
+            )
+        )[1]
         for _ in range(connections)
     ]
     await asyncio.gather(*(connection.done for connection in made))

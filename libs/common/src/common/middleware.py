@@ -27,7 +27,10 @@ class Observer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began, status = perf_counter(), 0
+        began, status, method = perf_counter(), 0, scope["method"]
+        if method == "HEAD":
+            # HEAD is GET whose body the server leaves out; it looks at its own scope for that.
+            scope = {**scope, "method": "GET"}
         request_id = context.accept_request_id(_header(scope, b"x-request-id"))
         context.request_id.set(request_id)
         echoed = (b"x-request-id", request_id.encode())
@@ -45,23 +48,20 @@ class Observer:
             # Starlette has answered with our 500 and raises it again for servers that log; it is logged.
             if not status:
                 await respond(scope, error)(scope, receive, observed)
-        self._record(scope, status, perf_counter() - began)
+        self._record(scope, method, status, perf_counter() - began)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "unmatched"
-        key = (scope["method"], route, status)
+        key = (method if method in _METHODS else "other", route, status)
         series = self._series.get(key)
         if series is None:
-            method = key[0] if key[0] in _METHODS else "other"
-            series = self._series[key] = (
-                metrics.REQUESTS.labels(method, route, status),
-                metrics.REQUEST_SECONDS.labels(method, route),
-            )
+            series = metrics.REQUESTS.labels(*key), metrics.REQUEST_SECONDS.labels(*key[:2])
+            self._series[key] = series
         series[0].inc()
         series[1].observe(seconds)
         if access.isEnabledFor(logging.INFO) and route not in _QUIET:
             fields = {"status": status, "ms": round(seconds * 1000, 1)}
-            access.info("%s %s", scope["method"], scope["path"], extra=fields)
+            access.info("%s %s", method, scope["path"], extra=fields)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi import FastAPI
-
 from common.settings import ServiceSettings
 
 __all__ = [
@@ -54,7 +52,7 @@ def flush() -> None:
         _provider.force_flush(3000)
 
 
-def instrument_app(app: FastAPI) -> None:
+def instrument_app(app: Any) -> None:
     """Give each request of `app` a server span named by its route."""
     if _provider is None:
         return

@@ -1,8 +1,12 @@
 """Catalog's own errors."""
 
-from common.errors import Conflict, NotFound, PreconditionFailed
+from common.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 
-__all__ = ["ProductNotFound", "StaleImport", "VersionConflict"]
+__all__ = ["InvalidCursor", "ProductNotFound", "StaleImport", "VersionConflict"]
+
+
+class InvalidCursor(BadRequest):
+    slug, title = "invalid-cursor", "Unusable cursor"
 
 
 class ProductNotFound(NotFound):

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.errors import ProductNotFound, VersionConflict
+from catalog.paging import Paging
 from catalog.schemas import Page, Product, ProductIn
 from common.db import Database
 from common.json import dumps
@@ -28,7 +29,7 @@ _PAGE = f"""
     SELECT counted.total, page.*
     FROM (SELECT coalesce(sum(delta), 0)::bigint AS total FROM catalog.product_counts) AS counted
     LEFT JOIN LATERAL (
-        SELECT {COLUMNS} FROM catalog.products WHERE deleted_at IS NULL ORDER BY id LIMIT %s OFFSET %s
+        SELECT {COLUMNS} FROM catalog.products WHERE deleted_at IS NULL AND id > %s ORDER BY id LIMIT %s OFFSET %s
     ) AS page ON true
     ORDER BY page.id
 """  # noqa: S608
@@ -69,13 +70,13 @@ async def get(db: Database, product_id: int) -> Product:
     return Product(*rows[0])
 
 
-async def page(db: Database, *, skip: int, limit: int) -> Page:
-    """`limit` products by id after the first `skip`, and how many there are in all."""
-    rows = await db.fetch(_PAGE, (limit, skip))
-    total = rows[0][0]
+async def page(db: Database, paging: Paging) -> Page:
+    """The products that `paging` asks for, by id, how many there are in all, and where the next page is."""
+    # One row more than asked for tells whether a next page exists.
+    rows = await db.fetch(_PAGE, (paging.after, paging.limit + 1, paging.skip))
     items = [Product(*row[1:]) for row in rows if row[1] is not None]
-    following = f"/products?skip={skip + limit}&limit={limit}" if skip + limit < total else None
-    return Page(items, total, skip, limit, following)
+    following = paging.following(items[paging.limit - 1].id) if len(items) > paging.limit else None
+    return Page(items[: paging.limit], rows[0][0], paging.skip, paging.limit, following)
 
 
 async def create(session: AsyncSession, product: ProductIn) -> Product:

@@ -3,9 +3,11 @@
 from typing import Annotated
 
 from fastapi import Header, Query, Request
+from pydantic import AfterValidator
 from starlette.responses import Response
 
 from catalog import products
+from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
 from catalog.schemas import Product, ProductIn, ProductOut, ProductPage
 from common import routing
@@ -17,11 +19,25 @@ from common.routing import PathId, PlainInt
 __all__ = ["router"]
 
 router = routing.router("products")
-MAX_SKIP = 1_000_000
+
+
+def _not_too_deep(skip: int) -> int:
+    if skip > MAX_SKIP:
+        raise ValueError(f"must be at most {MAX_SKIP}; read deeper pages with `cursor`, from an empty one on")
+    return skip
+
 
 IfMatch = Annotated[str | None, Header(description="Write only this version: the `ETag` of an earlier answer.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if this `ETag` is still current.")]
-Skip = Annotated[PlainInt, Query(ge=0, le=MAX_SKIP, description="At most 1 000 000; deeper pages need `cursor`.")]
+Skip = Annotated[
+    PlainInt,
+    AfterValidator(_not_too_deep),
+    Query(ge=0, description="At most 1 000 000; deeper pages need `cursor`.", json_schema_extra={"maximum": MAX_SKIP}),
+]
+Cursor = Annotated[
+    str | None,
+    Query(description="Instead of `skip`: empty for the first page, then from `next`. Misses and repeats nothing."),
+]
 Limit = Annotated[PlainInt, Query(ge=1, le=500)]
 
 
@@ -29,11 +45,11 @@ Limit = Annotated[PlainInt, Query(ge=1, le=500)]
     "/products",
     summary="List products",
     response_model=None,
-    responses={200: {"model": ProductPage}, **describe(422)},
+    responses={200: {"model": ProductPage}, **describe(400, 422)},
 )
-async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100) -> Response:
+async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """A page of products in the order of their ids, with the total and the path of the next page."""
-    return JSONResponse(await products.page(request.state.db, skip=skip, limit=limit))
+    return JSONResponse(await products.page(request.state.db, Paging.of(skip, limit, cursor)))
 
 
 @router.get(

@@ -1,0 +1,263 @@
+"""Products over HTTP: the contract, exactness, roles, conditions, limits, and the cost of each read."""
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalog.settings import CatalogSettings
+from tests.fixtures.catalog import Auth, dsn
+
+LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
+
+
+async def create(client: httpx.AsyncClient, auth: Auth, **changes: Any) -> dict[str, Any]:
+    answer = await client.post("/products", json=LAPTOP | changes, headers=auth.admin)
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The body of a problem, checked for what every problem has."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status and body["title"] and body["type"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["instance"].startswith("/")
+    return body
+
+
+class TestLife:
+    async def test_create_read_replace_delete(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        made = await catalog.post("/products", json=LAPTOP, headers=auth_process.admin)
+        assert made.status_code == 201
+        product = made.json()
+        assert made.headers["location"] == f"/products/{product['id']}"
+        assert product.items() >= (LAPTOP | {"currency": "USD", "version": 1, "source": None, "pinned": []}).items()
+        read = await catalog.get(made.headers["location"])
+        assert read.content == made.content and read.headers["etag"] == made.headers["etag"]
+        changed = await catalog.put(made.headers["location"], json=LAPTOP | {"price": 899}, headers=auth_process.admin)
+        assert changed.status_code == 200 and changed.json()["price"] == 899 and changed.json()["version"] == 2
+        assert changed.headers["etag"] != made.headers["etag"]
+        gone = await catalog.delete(made.headers["location"], headers=auth_process.admin)
+        assert gone.status_code == 204 and gone.content == b""
+        for method in ("GET", "PUT", "DELETE"):
+            body = LAPTOP if method == "PUT" else None
+            answer = await catalog.request(method, made.headers["location"], json=body, headers=auth_process.admin)
+            problem_of(answer, 404)
+        assert (await create(catalog, auth_process))["id"] > product["id"]
+
+    async def test_equal_replacement_writes_nothing(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        product = await create(catalog, auth_process)
+        same = await catalog.put(f"/products/{product['id']}", json=LAPTOP, headers=auth_process.admin)
+        assert same.json() == product
+
+    async def test_lost_update_is_refused(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        product = await create(catalog, auth_process)
+        url, tag = f"/products/{product['id']}", f'"{product["id"]}-1"'
+        first = await catalog.put(url, json=LAPTOP | {"price": 1}, headers=auth_process.admin | {"If-Match": tag})
+        assert first.status_code == 200
+        for method in ("PUT", "DELETE"):
+            body = LAPTOP if method == "PUT" else None
+            answer = await catalog.request(method, url, json=body, headers=auth_process.admin | {"If-Match": tag})
+            assert problem_of(answer, 412)["type"].endswith("version-conflict")
+            assert answer.headers["etag"] == first.headers["etag"]
+        assert (await catalog.delete(url, headers=auth_process.admin | {"If-Match": "*"})).status_code == 204
+
+    async def test_concurrent_increments_with_retry_all_count(
+        self, catalog: httpx.AsyncClient, auth_process: Auth
+    ) -> None:
+        url = f"/products/{(await create(catalog, auth_process, stock=0))['id']}"
+
+        async def increment() -> None:
+            while True:
+                read = await catalog.get(url)
+                body = LAPTOP | {"stock": read.json()["stock"] + 1}
+                condition = auth_process.admin | {"If-Match": read.headers["etag"]}
+                if (await catalog.put(url, json=body, headers=condition)).status_code == 200:
+                    return
+
+        await asyncio.gather(*(increment() for _ in range(20)))
+        assert (await catalog.get(url)).json()["stock"] == 20
+
+    async def test_conditional_get(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        url = f"/products/{(await create(catalog, auth_process))['id']}"
+        tag = (await catalog.get(url)).headers["etag"]
+        for condition in (tag, f'"x", {tag}', "*", f"W/{tag}"):
+            unchanged = await catalog.get(url, headers={"If-None-Match": condition})
+            assert unchanged.status_code == 304 and unchanged.content == b"" and unchanged.headers["etag"] == tag
+        assert (await catalog.get(url, headers={"If-None-Match": '"other"'})).status_code == 200
+
+    async def test_head_is_get_without_body(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        url = f"/products/{(await create(catalog, auth_process))['id']}"
+        for path in (url, "/products", "/products/999999", "/health"):
+            full, head = await catalog.get(path), await catalog.head(path)
+            assert head.status_code == full.status_code and head.content == b""
+            own = {"date", "x-request-id", "content-length"}
+            assert {k: v for k, v in head.headers.items() if k not in own} == {
+                k: v for k, v in full.headers.items() if k not in own
+            }
+
+
+class TestList:
+    async def test_pages_cover_everything_once(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        ids = [(await create(catalog, auth_process, name=f"n{n}"))["id"] for n in range(7)]
+        await catalog.delete(f"/products/{ids.pop(3)}", headers=auth_process.admin)
+        seen, url = [], "/products?limit=2"
+        while url:
+            page = (await catalog.get(url)).json()
+            assert page["total"] == 6 and page["limit"] == 2
+            seen += [item["id"] for item in page["items"]]
+            url = page["next"]
+        assert seen == ids
+        beyond = (await catalog.get("/products?skip=50")).json()
+        assert beyond == {"items": [], "total": 6, "skip": 50, "limit": 100, "next": None}
+
+    async def test_cursor_misses_and_repeats_nothing_under_writes(
+        self, catalog: httpx.AsyncClient, auth_process: Auth
+    ) -> None:
+        ids = [(await create(catalog, auth_process))["id"] for _ in range(9)]
+        seen, url = [], "/products?cursor=&limit=2"
+        while url:
+            page = (await catalog.get(url)).json()
+            seen += [item["id"] for item in page["items"]]
+            if len(seen) == 4:
+                await catalog.delete(f"/products/{ids[0]}", headers=auth_process.admin)
+                await catalog.delete(f"/products/{ids[6]}", headers=auth_process.admin)
+            url = page["next"]
+        assert seen == [it for it in ids if it != ids[6]]
+
+    @pytest.mark.parametrize(
+        "query", ["cursor=x", "cursor=aWQ6LTE", "cursor=&skip=1", "cursor=%00", "cursor=aWQ6MQ==x"]
+    )
+    async def test_bad_cursor(self, catalog: httpx.AsyncClient, query: str) -> None:
+        answer = await catalog.get(f"/products?{query}")
+        assert problem_of(answer, 400)["type"].endswith("invalid-cursor")
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "limit=0", "limit=501", "limit=-1", "limit=1_0", "limit=+5", "limit=%205", "limit=", "limit=1.0", "limit=x",
+            "limit=1000000000", "skip=-1", "skip=1000001", "skip=99999999999999999999", "skip=1&skip=2", "category=a",
+            "limit=%D9%A1", "skip=%00",
+        ],
+    )  # fmt: skip
+    async def test_bad_paging_is_refused(self, catalog: httpx.AsyncClient, query: str) -> None:
+        body = problem_of(await catalog.get(f"/products?{query}"), 422)
+        assert body["errors"][0]["parameter"] in query
+
+    async def test_too_deep_names_cursor(self, catalog: httpx.AsyncClient) -> None:
+        assert "cursor" in problem_of(await catalog.get("/products?skip=1000001"), 422)["detail"]
+
+    async def test_total_is_exact_under_concurrent_writes(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings
+    ) -> None:
+        made = await asyncio.gather(*(create(catalog, auth_process) for _ in range(60)))
+        await asyncio.gather(*(catalog.delete(f"/products/{it['id']}", headers=auth_process.admin) for it in made[:20]))
+        assert (await catalog.get("/products")).json()["total"] == 40
+        async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
+            await connection.execute("UPDATE catalog.products SET deleted_at = NULL")
+            assert (await catalog.get("/products")).json()["total"] == 60
+            await connection.execute("TRUNCATE catalog.products")
+            assert (await catalog.get("/products")).json()["total"] == 0
+
+    @pytest.mark.parametrize("path", ["/products?limit=100", "/products?skip=500", "/products/{id}"])
+    async def test_costs_one_statement(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, statements: list[str], path: str
+    ) -> None:
+        url = path.format(id=(await create(catalog, auth_process))["id"])
+        statements.clear()
+        assert (await catalog.get(url)).status_code == 200
+        assert len(statements) == 1, statements
+
+
+class TestMoney:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(cents=st.integers(1, 999_999_999_999))
+    def test_price_leaves_as_it_came(self, cents: int) -> None:
+        from catalog.schemas import ProductIn
+        from common.json import dumps, loads
+
+        price = Decimal(cents) / 100
+        body = loads(json.dumps(LAPTOP).replace("999.99", str(price)).encode())
+        assert dumps(ProductIn.model_validate(body).price) == str(price).encode()
+
+    @pytest.mark.parametrize("price", ["29.99", "0.01", "9999999999.99", "10", "0.1", "1e2", "5.10"])
+    async def test_exact_number(self, catalog: httpx.AsyncClient, auth_process: Auth, price: str) -> None:
+        body = json.dumps(LAPTOP).replace("999.99", price)
+        headers = auth_process.admin | {"Content-Type": "application/json"}
+        made = await catalog.post("/products", content=body, headers=headers)
+        assert made.status_code == 201, made.text
+        raw = (await catalog.get(made.headers["location"])).text
+        assert Decimal(raw.partition('"price":')[2].partition(",")[0]) == Decimal(price)
+        assert '"price":"' not in made.text
+
+    @pytest.mark.parametrize("price", ["0", "-1", "1.001", "10000000000", "1e10", '"5"', "true", "null", "[]", "1e-3"])
+    async def test_not_money(self, catalog: httpx.AsyncClient, auth_process: Auth, price: str) -> None:
+        body = json.dumps(LAPTOP).replace("999.99", price)
+        headers = auth_process.admin | {"Content-Type": "application/json"}
+        answer = problem_of(await catalog.post("/products", content=body, headers=headers), 422)
+        assert answer["errors"][0]["pointer"] == "#/price"
+
+
+class TestWhoMay:
+    @pytest.mark.parametrize("method, path", [("POST", "/products"), ("PUT", "/products/1"), ("DELETE", "/products/1")])
+    async def test_only_admins_write(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, method: str, path: str
+    ) -> None:
+        body = LAPTOP if method != "DELETE" else None
+        nobody = await catalog.request(method, path, json=body)
+        problem_of(nobody, 401)
+        assert nobody.headers["www-authenticate"].startswith("Bearer ")
+        for headers in (auth_process.user, auth_process.sync):
+            problem_of(await catalog.request(method, path, json=body, headers=headers), 403)
+        forged = {"Authorization": auth_process.admin["Authorization"][:-4] + "AAAA"}
+        refused = await catalog.request(method, path, json=body, headers=forged)
+        assert problem_of(refused, 401) and 'error="invalid_token"' in refused.headers["www-authenticate"]
+
+    async def test_only_sync_imports(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        url = "/internal/imports/shop/runs/6f0ad8f0-7f6f-4a7e-9f43-7b0a3f4f8a11"
+        problem_of(await catalog.put(url, json={"fence": 1}), 401)
+        problem_of(await catalog.put(url, json={"fence": 1}, headers=auth_process.admin), 403)
+        assert (await catalog.put(url, json={"fence": 1}, headers=auth_process.sync)).status_code == 200
+
+
+class TestInput:
+    @pytest.mark.parametrize(
+        "extra", ["id", "version", "created_at", "source", "external_id", "pinned", "Name", "role"]
+    )
+    async def test_mass_assignment(self, catalog: httpx.AsyncClient, auth_process: Auth, extra: str) -> None:
+        answer = await catalog.post("/products", json=LAPTOP | {extra: 1}, headers=auth_process.admin)
+        assert problem_of(answer, 422)["errors"][0]["pointer"] == f"#/{extra}"
+        assert (await catalog.get("/products")).json()["total"] == 0
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": ""}, {"name": "   "}, {"name": "x" * 301}, {"name": None}, {"category": ""}, {"currency": "usd"},
+            {"currency": "USD\n"}, {"stock": -1}, {"stock": 1.5}, {"stock": "1"}, {"stock": True}, {"stock": 2**31},
+            {"image_url": "javascript:alert(1)"}, {"attributes": []}, {"attributes": {"a": "x" * 40_000}},
+            {"attributes": {"a": [[[[[[[[[1]]]]]]]]]}}, {"brand": ""},
+        ],
+    )  # fmt: skip
+    async def test_bad_fields(self, catalog: httpx.AsyncClient, auth_process: Auth, change: dict[str, Any]) -> None:
+        answer = await catalog.post("/products", json=LAPTOP | change, headers=auth_process.admin)
+        assert problem_of(answer, 422)["errors"][0]["pointer"].startswith(f"#/{next(iter(change))}")
+
+    @pytest.mark.parametrize("id_", ["0", "-1", "abc", "1_0", "9" * 30, "9223372036854775808", "%00", "1.0"])
+    async def test_bad_ids(self, catalog: httpx.AsyncClient, id_: str) -> None:
+        problem_of(await catalog.get(f"/products/{id_}"), 422)
+
+    async def test_inert_text_round_trips(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        nasty = "'; DROP TABLE products; -- <script>\r\n{{7*7}} ${x} Ünïcödé 漢字 \u202e %s %(x)s"
+        made = await create(catalog, auth_process, name=nasty, attributes={nasty: [1.25, None, {"k": nasty}]})
+        read = (await catalog.get(f"/products/{made['id']}")).json()
+        assert read["name"] == nasty and read["attributes"] == {nasty: [1.25, None, {"k": nasty}]}
