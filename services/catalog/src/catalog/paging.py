@@ -1,0 +1,55 @@
+"""Which page of a list a client asks for: `skip` for people and small lists, `cursor` for everything else."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from catalog.errors import InvalidCursor
+
+__all__ = ["MAX_SKIP", "Paging"]
+
+MAX_SKIP = 1_000_000
+_CURSOR = re.compile(rb"id:(\d{1,18})").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """`limit` products with ids above `after`, the first `skip` of them left out."""
+
+    limit: int
+    skip: int = 0
+    after: int = 0
+    by_cursor: bool = False
+
+    @classmethod
+    def of(cls, skip: int, limit: int, cursor: str | None) -> "Paging":
+        """Raises InvalidCursor for one that we did not make, or beside a skip."""
+        if cursor is None:
+            return cls(limit, skip)
+        if skip:
+            raise InvalidCursor("Send either `skip` or `cursor`.")
+        return cls(limit, after=_decode(cursor), by_cursor=True)
+
+    def following(self, last_id: int) -> str:
+        """The path of the next page; where `skip` would grow too deep it goes on by cursor."""
+        if self.by_cursor or self.skip + self.limit > MAX_SKIP:
+            return f"/products?cursor={_encode(last_id)}&limit={self.limit}"
+        return f"/products?skip={self.skip + self.limit}&limit={self.limit}"
+
+
+def _encode(last_id: int) -> str:
+    return base64.urlsafe_b64encode(b"id:%d" % last_id).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> int:
+    """An empty cursor is the beginning."""
+    if not cursor:
+        return 0
+    try:
+        found = _CURSOR(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):
+        found = None
+    if found is None:
+        raise InvalidCursor("The cursor is not one of ours; take it from `next`.")
+    return int(found[1])
