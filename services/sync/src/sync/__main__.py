@@ -1,0 +1,45 @@
+"""`python -m sync serve | work | schedule | migrate`"""
+
+import argparse
+
+from common import logs
+from common.settings import load_settings
+from sync.settings import SyncSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m sync", description="Products from external APIs. Settings: environment."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
+    commands.add_parser("work", help="do the runs; serves health and metrics on HOST:METRICS_PORT")
+    commands.add_parser("schedule", help="begin a run every SYNC_INTERVAL_MINUTES; serves health and metrics likewise")
+    commands.add_parser("migrate", help="bring the schema `sync` to its newest revision")
+    command = parser.parse_args().command
+    settings = load_settings(SyncSettings)
+    # Worker and scheduler must stay small, so each command imports its own.
+    if command == "serve":
+        from common import app
+        from sync.app import build
+
+        app.serve("sync", settings, lambda: build(settings))
+    elif command == "migrate":
+        from common import migrations
+
+        logs.setup(settings, "sync")
+        migrations.upgrade("sync")
+    elif command == "work":
+        from sync.worker import work
+
+        logs.setup(settings, "sync-worker")
+        work(settings)
+    else:
+        from sync.scheduler import schedule
+
+        logs.setup(settings, "sync-scheduler")
+        schedule(settings)
+
+
+if __name__ == "__main__":
+    main()

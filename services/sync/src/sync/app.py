@@ -1,0 +1,35 @@
+"""Composes the sync API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from common import app, redis
+from common.db import Database
+from common.health import Health, postgres_check, redis_check
+from common.security import Jwks
+from sync import routes
+from sync.settings import SyncSettings
+
+__all__ = ["build"]
+
+
+def build(settings: SyncSettings) -> app.Service:
+    """The sync API, ready to be served."""
+    db = Database(settings, application="sync-api")
+    bell = redis.connect(settings)
+    checks = Health("sync", critical={"postgres": postgres_check(db, "sync")}, optional={"redis": redis_check(bell)})
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with httpx.AsyncClient() as http:
+            await db.open()
+            keys = Jwks(settings.auth_url, http)
+            yield {"db": db, "redis": bell, "keys": keys, "health": checks, "settings": settings}
+            await bell.aclose()
+            await db.close()
+
+    return app.create("sync", settings, [routes.router], lifespan, checks)

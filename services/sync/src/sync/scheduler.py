@@ -1,0 +1,194 @@
+"""The scheduler: rings for what waits in PostgreSQL, and ticks. Any number of it may run.
+
+Redis holds nothing that cannot be lost: the schedule is put back within a second, and every pass looks in
+PostgreSQL for runs that nobody was told of and for runs whose worker fell silent.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import redis.exceptions
+from prometheus_client import REGISTRY
+from redis import Redis
+from rq.registry import clean_registries
+from rq.worker_registration import clean_worker_registry
+from rq_scheduler import Scheduler
+
+from common import metrics
+from sync import probes, runs
+from sync.gauges import SyncGauges
+from sync.postgres import Postgres
+from sync.queue import SCHEDULERS, TICK, SafeJob, SafeQueue, connect, open_queue, ring, tick_id
+from sync.settings import SyncSettings
+from sync.stop import Stop
+
+__all__ = ["Passes", "SyncScheduler", "schedule"]
+
+log = logging.getLogger(__name__)
+
+PASS_SECONDS = 1.0
+REASSERT_SECONDS = 60.0
+CLEAN_SECONDS = 30.0
+TICK_SECONDS = 75
+
+
+class SyncScheduler(Scheduler):  # type: ignore[misc]
+    """rq-scheduler that survives damaged entries and never loses its own."""
+
+    queue_class = SafeQueue
+    job_class = SafeJob
+
+    def __init__(self, connection: Redis) -> None:
+        super().__init__(queue=open_queue(connection), connection=connection, interval=PASS_SECONDS)
+
+    def enqueue_jobs(self) -> None:
+        """Enqueue what is due, if no other scheduler is at it."""
+        if not self.acquire_lock():
+            return
+        try:
+            for job_id in self.connection.zrangebyscore(self.scheduled_jobs_key, 0, time.time()):
+                self._enqueue(job_id)
+        finally:
+            self.remove_lock()
+
+    def _enqueue(self, job_id: bytes) -> None:
+        try:
+            self.enqueue_job(self.job_class.fetch(job_id.decode(), connection=self.connection))
+        except redis.exceptions.RedisError:
+            raise
+        except Exception as error:
+            log.error("a damaged schedule entry was thrown away: %s", type(error).__name__)
+            self.connection.zrem(self.scheduled_jobs_key, job_id)
+
+    def enqueue_job(self, job: Any) -> None:
+        """Put a due job into the queue, once, and move its entry to the next interval, in the order that loses none."""
+        interval = int(job.meta["interval"])
+        queue = open_queue(self.connection)
+        # With no worker the entries would pile up.
+        queue.remove(job)
+        queue.enqueue_job(job)
+        self.connection.zadd(self.scheduled_jobs_key, {job.id: _next_slot(interval)})
+
+    def assert_tick(self, source: str, interval: int, *, overdue: bool) -> None:
+        """The source's tick is scheduled every `interval` seconds; one that is keeps its time."""
+        if tick_id(source) in self and self._interval_of(tick_id(source)) == interval:
+            return
+        first = time.time() if overdue else _next_slot(interval)
+        self.schedule(
+            datetime.fromtimestamp(first, UTC),
+            TICK,
+            args=[source],
+            interval=interval,
+            id=tick_id(source),
+            # A positive one would let the schedule expire.
+            result_ttl=-1,
+            timeout=TICK_SECONDS,
+        )
+        log.info("tick scheduled", extra={"source": source, "interval": interval})
+
+    def _interval_of(self, job_id: str) -> int | None:
+        try:
+            return int(self.job_class.fetch(job_id, connection=self.connection).meta["interval"])
+        except redis.exceptions.RedisError:
+            raise
+        except Exception:
+            return None
+
+
+def _next_slot(interval: int) -> float:
+    return (time.time() // interval + 1) * interval
+
+
+class Passes:
+    """What a scheduler does again and again; a step that fails is logged and tried at the next pass."""
+
+    def __init__(self, settings: SyncSettings, connection: Redis, db: Postgres) -> None:
+        self._settings = settings
+        self._redis = connection
+        self._db = db
+        self._scheduler = SyncScheduler(connection)
+        self._name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self._initial = False
+        self._asserted = self._cleaned = float("-inf")
+        self._failing: set[str] = set()
+
+    async def run(self) -> None:
+        """One pass."""
+        for step in (self._heartbeat, self._first_run, self._sweep, self._tick, self._clean):
+            await self._guarded(step)
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        name = step.__name__.strip("_")
+        try:
+            await step()
+            self._failing.discard(name)
+        except Exception as error:
+            if name not in self._failing:
+                expected = isinstance(error, redis.exceptions.RedisError | psycopg.Error)
+                log.warning("%s fails: %s", name, type(error).__name__, exc_info=None if expected else error)
+            self._failing.add(name)
+
+    async def _heartbeat(self) -> None:
+        now = time.time()
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.zadd(SCHEDULERS, {self._name: now})
+            pipeline.zremrangebyscore(SCHEDULERS, 0, now - 60)
+            pipeline.execute()
+
+    async def _first_run(self) -> None:
+        """A source that was never synced is synced at once."""
+        if self._initial:
+            return
+        run = await runs.request_initial(self._db, self._settings)
+        self._initial = True
+        if run:
+            log.info("first run requested", extra={"run_id": str(run.id), "source": run.source})
+            ring(self._redis, run.id, run.attempt)
+
+    async def _sweep(self) -> None:
+        """Ring for runs that wait though nobody heard of them, or whose worker fell silent."""
+        for run in await runs.waiting(self._db):
+            if ring(self._redis, run.id, run.attempt):
+                log.warning("rang again for a %s run", run.state, extra={"run_id": str(run.id), "source": run.source})
+
+    async def _tick(self) -> None:
+        source, interval = self._settings.source, self._settings.interval
+        if tick_id(source) not in self._scheduler or time.monotonic() - self._asserted > REASSERT_SECONDS:
+            overdue = await runs.overdue(self._db, source, interval)
+            self._scheduler.assert_tick(source, interval, overdue=overdue)
+            self._asserted = time.monotonic()
+        self._scheduler.enqueue_jobs()
+
+    async def _clean(self) -> None:
+        """RQ's workers clean up too seldom."""
+        if time.monotonic() - self._cleaned > CLEAN_SECONDS:
+            queue = open_queue(self._redis)
+            clean_registries(queue)
+            clean_worker_registry(queue)
+            self._cleaned = time.monotonic()
+
+
+def schedule(settings: SyncSettings) -> None:
+    """Schedule until SIGTERM or SIGINT; PostgreSQL and Redis may come late, go and come back."""
+    stop = Stop()
+    stop.listen()
+    metrics.set_build_info("sync-scheduler")
+    REGISTRY.register(SyncGauges(settings))
+    checks = {"postgres": probes.schema_probe(settings), "redis": probes.redis_probe(connect(settings, seconds=0.8))}
+    health = probes.Health("sync-scheduler", stop, checks)
+    stop_metrics = metrics.serve(settings.host, settings.metrics_port, health.routes())
+    db = Postgres(settings, application="sync-scheduler")
+    passes = Passes(settings, connect(settings), db)
+    with asyncio.Runner() as runner:
+        while not stop.requested:
+            runner.run(passes.run())
+            time.sleep(PASS_SECONDS)
+        runner.run(db.close())
+    stop_metrics()

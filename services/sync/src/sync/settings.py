@@ -1,0 +1,64 @@
+"""Settings of sync alone."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from common.settings import ServiceSettings, check_secret
+
+__all__ = ["SyncSettings"]
+
+
+class SyncSettings(ServiceSettings):
+    """The one source that is synced, where its products go, and how often.
+
+    A source bears the name of its provider. `EXTERNAL_API_URL` may carry a key, so it is a secret too.
+    """
+
+    auth_url: str = "http://127.0.0.1:8001"
+    catalog_url: str = "http://127.0.0.1:8002"
+    sync_client_secret: SecretStr
+    external_api_provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "dummyjson"
+    external_api_url: SecretStr = SecretStr("https://dummyjson.com/products")
+    sync_interval_minutes: Annotated[int, Field(ge=1, le=10_080)] = 30
+
+    @field_validator("auth_url", "catalog_url")
+    @classmethod
+    def _service(cls, value: str) -> str:
+        return _http_url(value).rstrip("/")
+
+    @field_validator("external_api_url")
+    @classmethod
+    def _external(cls, value: SecretStr) -> SecretStr:
+        _http_url(value.get_secret_value())
+        return value
+
+    @field_validator("sync_client_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr, info: Any) -> SecretStr:
+        return check_secret(value, info.data.get("app_env"))
+
+    @property
+    def source(self) -> str:
+        """The name of the source."""
+        return self.external_api_provider
+
+    @property
+    def source_url(self) -> str:
+        """The address of the source without credentials and query."""
+        url = urlsplit(self.external_api_url.get_secret_value())
+        port = f":{url.port}" if url.port else ""
+        return f"{url.scheme}://{url.hostname}{port}{url.path}"
+
+    @property
+    def interval(self) -> int:
+        """Seconds between two scheduled runs."""
+        return self.sync_interval_minutes * 60
+
+
+def _http_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    return value
