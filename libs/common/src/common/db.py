@@ -17,7 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from common import context, tracing
 from common.settings import ServiceSettings
 
-__all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_failed"]
+__all__ = [
+    "Connection",
+    "Database",
+    "ReadSession",
+    "WriteSession",
+    "after_commit",
+    "dependency_failed",
+    "value_refused",
+]
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
@@ -162,6 +170,13 @@ _NOT_READY = (
 
 def dependency_failed(error: BaseException) -> bool:
     """Whether `error` says that PostgreSQL cannot serve now (503), rather than a fault of ours (500)."""
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
-        return isinstance(error.orig, _NOT_READY)
-    return isinstance(error, _NOT_READY)
+    return isinstance(_cause(error), _NOT_READY)
+
+
+def value_refused(error: BaseException) -> bool:
+    """Whether PostgreSQL refused a value that our own checks let through (NUL in imported text, say)."""
+    return isinstance(_cause(error), psycopg.DataError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    return (isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig) or error

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from common import context
-from common.db import dependency_failed
+from common.db import dependency_failed, value_refused
 from common.errors import ApiError, Unavailable, Unprocessable
 from common.json import dumps
 
@@ -78,6 +78,9 @@ def respond(scope: Scope, error: BaseException) -> Response:
     if dependency_failed(error) or isinstance(error, redis.exceptions.RedisError):
         log.warning("dependency failed: %s: %s", type(error).__name__, str(error).partition("\n")[0])
         return respond(scope, Unavailable("A dependency does not answer; try again."))
+    if value_refused(error):
+        log.warning("value refused: %s", type(error).__name__, exc_info=error)
+        return problem(scope, 422, "A value cannot be stored.", slug="validation", members={"errors": []})
     log.error("unhandled error", exc_info=error)
     return problem(scope, 500, "An error of ours; the log has it under this request_id.")
 

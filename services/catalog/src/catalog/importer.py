@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from catalog.errors import StaleImport
 from catalog.products import FIELDS
 from catalog.schemas import ImportPage, ImportResult, ImportState
+from common.json import dumps
 
 __all__ = ["merge", "open_run", "stage"]
 
@@ -31,7 +32,7 @@ _RESTART = """
     WHERE source = :source
 """
 _ADVANCE = """
-    UPDATE catalog.imports SET cursor = :cursor, complete = :cursor IS NULL, staged = staged + :staged,
+    UPDATE catalog.imports SET cursor = :cursor, complete = CAST(:cursor AS text) IS NULL, staged = staged + :staged,
         rejected = rejected + :rejected, updated_at = now()
     WHERE source = :source
     RETURNING staged, rejected
@@ -88,24 +89,26 @@ async def stage(session: AsyncSession, source: str, run_id: UUID, page: ImportPa
         if page.cursor == state.cursor and (page.cursor is not None or state.complete):
             return staged
         raise StaleImport(f"The last staged page ended at {state.cursor!r}, this one follows {page.after!r}.")
-    connection = await session.connection()
-    driver = (await connection.get_raw_connection()).driver_connection
+    await _copy(session, source, run_id, page)
+    parameters = {
+        "source": source, "cursor": page.cursor, "staged": len(page.items), "rejected": len(page.rejects),
+    }  # fmt: skip
+    return dict((await session.execute(text(_ADVANCE), parameters)).one()._mapping)
+
+
+async def _copy(session: AsyncSession, source: str, run_id: UUID, page: ImportPage) -> None:
+    driver = (await (await session.connection()).get_raw_connection()).driver_connection
     assert driver is not None
     async with driver.cursor() as cursor:
         async with cursor.copy(f"COPY catalog.import_rows ({', '.join(_COPY_COLUMNS)}) FROM STDIN") as copy:
             for item in page.items:
-                values = {field: getattr(item, field) for field in FIELDS} | {
-                    "attributes": bytes(item.attributes).decode()
-                }
+                values = {field: getattr(item, field) for field in FIELDS}
+                values["attributes"] = dumps(item.attributes).decode()
                 await copy.write_row((source, item.external_id, *values.values()))
         columns = "source, run_id, external_id, reason, payload"
         async with cursor.copy(f"COPY catalog.import_rejects ({columns}) FROM STDIN") as copy:
             for reject in page.rejects:
                 await copy.write_row((source, run_id, reject.external_id, reject.reason, reject.payload))
-    parameters = {
-        "source": source, "cursor": page.cursor, "staged": len(page.items), "rejected": len(page.rejects),
-    }  # fmt: skip
-    return dict((await session.execute(text(_ADVANCE), parameters)).one()._mapping)
 
 
 async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) -> ImportResult:

@@ -13,6 +13,7 @@ from common.json import dumps
 __all__ = ["ImportPage", "ImportState", "Product", "ProductIn", "ProductOut", "ProductPage"]
 
 MAX_PRICE = Decimal("9999999999.99")
+CENT = Decimal("0.01")
 MAX_ATTRIBUTES_BYTES = 32 * 1024
 MAX_ATTRIBUTES_DEPTH = 8
 
@@ -144,7 +145,7 @@ class ImportItem(msgspec.Struct, forbid_unknown_fields=True):
 
     external_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-    price: Annotated[Decimal, msgspec.Meta()]
+    price: Decimal
     category: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     description: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] = "USD"
@@ -152,7 +153,11 @@ class ImportItem(msgspec.Struct, forbid_unknown_fields=True):
     sku: str | None = None
     stock: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
     image_url: str | None = None
-    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+    attributes: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if not self.price.is_finite() or not 0 <= self.price <= MAX_PRICE or self.price.quantize(CENT) != self.price:
+            raise ValueError(f"price must be 0 to {MAX_PRICE} with at most 2 decimals")
 
 
 class ImportReject(msgspec.Struct, forbid_unknown_fields=True):
