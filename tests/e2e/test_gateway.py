@@ -32,11 +32,9 @@ PUBLIC = {
     "/openapi.json": "catalog",
     "/auth/login": "auth",
     "/auth": "auth",
-    "/auth/health": "auth",
     "/.well-known/jwks.json": "auth",
     "/sync/status": "sync",
     "/sync": "sync",
-    "/sync/health": "sync",
 }
 SECRET = ("internal", "metrics", "livez", "internal/imports/dummyjson/pages")
 SPELLINGS = (
@@ -215,6 +213,12 @@ def test_public_paths_reach_their_service_unchanged(door: Gateway, target: str, 
 
     assert (answer.status, answer.body) == (200, service.encode())
     assert [path for _, path, _ in door.services[service].seen] == [target]
+
+
+@pytest.mark.parametrize("service", ["auth", "sync"])
+def test_health_of_a_service_has_a_path_below_its_own(door: Gateway, service: str) -> None:
+    assert door.get(f"/{service}/health").body == service.encode()
+    assert [path for _, path, _ in door.services[service].seen] == ["/health"]
 
 
 @pytest.mark.parametrize("secret", SECRET)

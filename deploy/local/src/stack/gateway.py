@@ -39,7 +39,6 @@ def spec(run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, 
         },
         stage=Stage.GATEWAY,
         url=f"http://{HOST}:{port}",
-        health_url=f"http://{HOST}:{port}/health",
         grace=2.0,
     )
 

@@ -74,7 +74,9 @@ class Supervisor:
             self._launch(spec)
         # All schemas at once; services that are already up turn ready when theirs is.
         await asyncio.gather(*(self._migrate(service) for service in SCHEMAS))
-        await asyncio.gather(*(self._until_healthy(process) for process in self._processes))
+        # The gateway is asked last: it can only be as healthy as what stands behind it.
+        behind = [process for process in self._processes if process.spec.stage is not Stage.GATEWAY]
+        await asyncio.gather(*(self._until_healthy(process) for process in behind))
         await self._until_routed()
         self._ready = True
         self._write_state()
@@ -110,7 +112,7 @@ class Supervisor:
     async def _until_routed(self) -> None:
         """The gateway looks at its upstreams once a second: wait until it has seen them all."""
         gateway = next(it for it in self._processes if it.spec.stage is Stage.GATEWAY)
-        for path in ("/auth/health", "/sync/health", "/products"):
+        for path in ("/health", "/auth/health", "/sync/health", "/products"):
             await self._until(gateway, partial(is_healthy, self._plan.gateway_url + path))
 
     async def _until(self, process: Process, condition: Callable[[], object]) -> None:
