@@ -29,13 +29,9 @@ async def test_a_user_registers(auth: httpx.AsyncClient, auth_db: psycopg.Connec
 async def test_of_50_first_admins_at_once_one_is_made(
     auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]
 ) -> None:
-    for turn in range(2):
-        auth_db.execute("TRUNCATE auth.users CASCADE")
-        answers = await asyncio.gather(
-            *(register(auth, f"boss{number}.{turn}@example.com", role="admin") for number in range(50))
-        )
-        assert Counter(answer.status_code for answer in answers) == {201: 1, 403: 49}
-        assert auth_db.execute("SELECT role FROM auth.users").fetchall() == [("admin",)]
+    answers = await asyncio.gather(*(register(auth, f"{number}@example.com", role="admin") for number in range(50)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 403: 49}
+    assert auth_db.execute("SELECT role FROM auth.users").fetchall() == [("admin",)]
 
 
 async def test_of_50_registrations_of_one_email_at_once_one_is_made(
@@ -70,9 +66,8 @@ async def test_only_a_real_admins_token_makes_admins(auth: httpx.AsyncClient, au
     assert_problem(await register(auth, "b@example.com", role="admin", headers=by_admin), 403)
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
+async def test_nothing_else_can_be_set(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
+    extras: list[dict[str, Any]] = [
         {"id": "00000000-0000-0000-0000-000000000000"},
         {"is_admin": True},
         {"token_version": 0},
@@ -84,15 +79,11 @@ async def test_only_a_real_admins_token_makes_admins(auth: httpx.AsyncClient, au
         {"role": "service"},
         {"role": None},
         {"role": ["admin"]},
-    ],
-    ids=str,
-)
-async def test_nothing_else_can_be_set(
-    auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any], extra: dict[str, Any]
-) -> None:
-    answer = await register(auth, "ada@example.com", **extra)
-    assert_problem(answer, 422)
-    assert answer.json()["errors"][0]["pointer"] == f"#/{next(iter(extra))}"
+    ]
+    for extra in extras:
+        answer = await register(auth, "ada@example.com", **extra)
+        assert_problem(answer, 422)
+        assert answer.json()["errors"][0]["pointer"] == f"#/{next(iter(extra))}"
     assert auth_db.execute("SELECT count(*) FROM auth.users").fetchone() == (0,)
 
 
@@ -134,22 +125,19 @@ async def test_composed_and_decomposed_text_is_the_same(auth: httpx.AsyncClient)
     assert (await register(auth, "r\u00e9n\u00e9@example.com")).status_code == 409
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"email":"a@example.com","password":"null \\u0000 byte"}',
-        b'{"email":"a@example.com","password":"half \\ud800 pair"}',
-        b'{"email":"a@example.com","password":"once upon","password":"a time"}',
-        b'{"email":"a@example.com","password":NaN}',
-        b"{",
-        b"[]",
-        b"null",
-    ],
-)
-async def test_bad_json_is_the_clients_fault(auth: httpx.AsyncClient, body: bytes) -> None:
-    answer = await auth.post("/auth/register", content=body, headers={"content-type": "application/json"})
-    assert_problem(answer, answer.status_code)
-    assert answer.status_code in (400, 422)
+async def test_bad_json_is_the_clients_fault(auth: httpx.AsyncClient) -> None:
+    bodies = {
+        b'{"email":"a@example.com","password":"null \\u0000 byte"}': 400,
+        b'{"email":"a@example.com","password":"half \\ud800 pair"}': 400,
+        b'{"email":"a@example.com","password":"once upon","password":"a time"}': 400,
+        b'{"email":"a@example.com","password":NaN}': 400,
+        b"{": 400,
+        b"[]": 422,
+        b"null": 422,
+    }
+    for body, status in bodies.items():
+        answer = await auth.post("/auth/register", content=body, headers={"content-type": "application/json"})
+        assert_problem(answer, status)
 
 
 async def test_refusals_do_not_repeat_the_password(auth: httpx.AsyncClient) -> None:

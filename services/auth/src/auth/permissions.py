@@ -11,13 +11,21 @@ from common.db import ReadSession
 from common.errors import Forbidden, Unauthenticated
 from common.security import Principal, anyone
 
-__all__ = ["Address", "CurrentUser", "Inviter"]
+__all__ = ["Address", "CurrentUser", "Inviter", "user_id"]
+
+
+def user_id(principal: Principal) -> uuid.UUID:
+    """The user's id; raises Unauthenticated for a subject that is not a user's."""
+    try:
+        return uuid.UUID(principal.id)
+    except ValueError:
+        raise Unauthenticated("The token's subject is not a user.", code="invalid_token") from None
 
 
 async def _current_user(principal: Annotated[Principal, anyone], db: ReadSession) -> User:
     if principal.role == "service":
         raise Forbidden("This needs a user's token, not a service's.")
-    user = await users.find(db, uuid.UUID(principal.id))
+    user = await users.find(db, user_id(principal))
     if user is None:
         raise Unauthenticated("The account of this token is gone.", code="invalid_token")
     return user

@@ -1,7 +1,5 @@
 """Who may have an account, and with which role."""
 
-from uuid import UUID
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth import users
@@ -9,6 +7,7 @@ from auth.errors import AdminRefused
 from auth.limits import Limits
 from auth.models import Role, User
 from auth.passwords import Passwords
+from auth.permissions import user_id
 from auth.settings import AdminRegistration
 from common.db import Database
 from common.security import Principal
@@ -45,7 +44,7 @@ class Registration:
     async def _check_admin(self, db: AsyncSession, inviter: Principal | None) -> None:
         if self._policy == "open" or (self._policy == "first" and not await users.admin_exists(db)):
             return
-        if inviter is None or inviter.role != "admin" or not await users.is_admin(db, UUID(inviter.id)):
+        if inviter is None or inviter.role != "admin" or not await users.is_admin(db, user_id(inviter)):
             raise AdminRefused
 
 

@@ -1,0 +1,162 @@
+"""POST /auth/login and GET /auth/me: guessing is slow, alike for known and unknown accounts."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+import psycopg
+from pydantic import SecretStr
+
+from auth.app import build
+from auth.settings import AuthSettings
+from tests.fixtures.auth import SYNC_SECRET, Clock, assert_problem, bearer, login, register, tokens
+from tests.fixtures.service import serving
+
+WRONG = "a wrong password"
+
+
+async def test_logging_in_gives_a_token_for_me(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    answer = await login(auth, "ADA@example.com")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    pair = answer.json()
+    assert pair.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
+    assert (pair["token_type"], pair["expires_in"]) == ("bearer", 900)
+    me = await auth.get("/auth/me", headers=bearer(pair["access_token"]))
+    assert (me.status_code, me.json()["email"], me.json()["role"]) == (200, "ada@example.com", "user")
+
+
+async def test_unknown_and_wrong_look_the_same(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    wrong, unknown = await login(auth, "ada@example.com", WRONG), await login(auth, "bob@example.com", WRONG)
+    for answer in (wrong, unknown):
+        assert_problem(answer, 401)
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert _without_id(wrong) == _without_id(unknown)
+    for attempt in range(4):
+        assert_problem(await login(auth, "ada@example.com", f"{WRONG} {attempt}"), 401)
+        assert_problem(await login(auth, "bob@example.com", f"{WRONG} {attempt}"), 401)
+    waits = await login(auth, "ada@example.com"), await login(auth, "bob@example.com")
+    assert {answer.status_code for answer in waits} == {429}
+    assert _without_id(waits[0]) == _without_id(waits[1])
+
+
+async def test_after_5_failures_the_account_waits_longer_and_longer(auth: httpx.AsyncClient, clock: Clock) -> None:
+    await register(auth, "ada@example.com")
+    await _fail(auth, 5)
+    for wait in (60, 120, 240, 480, 900, 900):
+        refused = await login(auth, "ada@example.com")
+        assert_problem(refused, 429)
+        assert refused.headers["retry-after"] == str(wait)
+        clock.now += wait - 0.5
+        assert (await login(auth, "ada@example.com")).status_code == 429
+        clock.now += 1
+        await _fail(auth, 1)
+    clock.now += 901
+    assert (await login(auth, "ada@example.com")).status_code == 200
+
+
+async def test_a_success_forgives(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    for _ in range(2):
+        await _fail(auth, 4)
+        assert (await login(auth, "ada@example.com")).status_code == 200
+
+
+async def test_failures_are_forgotten_in_time(auth: httpx.AsyncClient, clock: Clock) -> None:
+    await register(auth, "ada@example.com")
+    await _fail(auth, 4)
+    clock.now += 901
+    await _fail(auth, 4)
+    assert (await login(auth, "ada@example.com")).status_code == 200
+
+
+async def test_guesses_sent_at_once_get_no_more_answers(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    answers = await asyncio.gather(*(login(auth, "ada@example.com", f"{WRONG} {n}") for n in range(20)))
+    assert Counter(answer.status_code for answer in answers) == {401: 5, 429: 15}
+
+
+async def test_right_logins_sent_at_once_all_pass(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    answers = await asyncio.gather(*(login(auth, "ada@example.com") for _ in range(12)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_an_attack_does_not_lock_the_owner_out_elsewhere(auth: httpx.AsyncClient) -> None:
+    await register(auth, "ada@example.com")
+    await _fail(auth, 5)
+    elsewhere = {"X-Forwarded-For": "198.51.100.7"}
+    assert (await login(auth, "ada@example.com", headers=elsewhere)).status_code == 200
+    assert (await login(auth, "ada@example.com")).status_code == 429
+
+
+async def test_spraying_from_one_address_is_stopped(auth: httpx.AsyncClient, clock: Clock) -> None:
+    await register(auth, "ada@example.com")
+    answers = [await login(auth, f"{number}@example.com", WRONG) for number in range(25)]
+    assert [answer.status_code for answer in answers] == [401] * 20 + [429] * 5
+    assert (await login(auth, "ada@example.com")).status_code == 429
+    clock.now += 61
+    assert (await login(auth, "ada@example.com")).status_code == 200
+
+
+async def test_an_address_is_believed_from_the_gateway_alone(auth_settings: AuthSettings, clock: Clock) -> None:
+    async with serving(build(auth_settings, clock=clock), forwarded_allow_ips="192.0.2.1") as direct:
+        statuses = [
+            (await login(direct, "a@example.com", WRONG, headers={"X-Forwarded-For": f"198.51.100.{n}"})).status_code
+            for n in range(6)
+        ]
+    assert statuses == [401] * 5 + [429]
+
+
+async def test_an_ipv6_client_is_its_network(auth: httpx.AsyncClient) -> None:
+    statuses = [
+        (await login(auth, "a@example.com", WRONG, headers={"X-Forwarded-For": f"2001:db8:1:2::{n}"})).status_code
+        for n in range(6)
+    ]
+    assert statuses == [401] * 5 + [429]
+
+
+async def test_replicas_count_together(auth_settings: AuthSettings, clock: Clock, auth: httpx.AsyncClient) -> None:
+    async with serving(build(auth_settings, clock=clock)) as other:
+        for n in range(5):
+            assert (await login((auth, other)[n % 2], "a@example.com", WRONG)).status_code == 401
+        assert (await login(auth, "a@example.com", WRONG)).status_code == 429
+        assert (await login(other, "a@example.com", WRONG)).status_code == 429
+
+
+async def test_without_redis_the_process_counts_alone(auth_settings: AuthSettings, free_port: int) -> None:
+    away = SecretStr(f"redis://127.0.0.1:{free_port}/0")
+    async with serving(build(auth_settings.model_copy(update={"redis_url": away}))) as client:
+        assert (await register(client, "ada@example.com")).status_code == 201
+        assert (await login(client, "ada@example.com")).status_code == 200
+        for _ in range(5):
+            assert (await login(client, "ada@example.com", WRONG)).status_code == 401
+        assert (await login(client, "ada@example.com")).status_code == 429
+        health = (await client.get("/health")).json()
+        assert (health["status"], health["checks"]["redis"]["status"]) == ("degraded", "failed")
+
+
+async def test_a_deleted_users_token_is_refused(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
+    pair = await tokens(auth)
+    auth_db.execute("DELETE FROM auth.users")
+    answer = await auth.get("/auth/me", headers=bearer(pair["access_token"]))
+    assert_problem(answer, 401)
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_a_service_is_not_a_user(auth: httpx.AsyncClient) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "sync", "client_secret": SYNC_SECRET}
+    token = (await auth.post("/auth/token", data=form)).json()["access_token"]
+    assert_problem(await auth.get("/auth/me", headers=bearer(token)), 403)
+
+
+async def _fail(client: httpx.AsyncClient, times: int) -> None:
+    for _ in range(times):
+        assert_problem(await login(client, "ada@example.com", WRONG), 401)
+
+
+def _without_id(answer: httpx.Response) -> dict[str, Any]:
+    return {name: value for name, value in answer.json().items() if name != "request_id"}
