@@ -1,0 +1,166 @@
+"""A dead or frozen PostgreSQL gives 503 problem+json within a second, and service again at once when it is back."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from catalog.app import build
+from catalog.settings import CatalogSettings
+from stack.postgres import Postgres
+from stack.valkey import Valkey
+from tests.fixtures.service import serving
+
+# The promise is 1 s; a busy machine may schedule us late. Without deadlines of our own it would be 10 s and more.
+SLOWEST = 2.0
+BACK_WITHIN = 5.0
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A server that the test may freeze and kill."""
+    with Postgres(tmp_path / "postgres", options={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(own_postgres: Postgres, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    url = own_postgres.url("catalog")
+    environment = os.environ | {"DATABASE_URL": url, "REDIS_URL": valkey_url}
+    subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
+    settings = CatalogSettings(database_url=url, redis_url=valkey_url)  # type: ignore[arg-type]
+    async with serving(build(settings)) as client:
+        yield client
+
+
+def family(server: Postgres) -> list[psutil.Process]:
+    postmaster = psutil.Process(int(server._pid_file()[0]))
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+async def burst(client: httpx.AsyncClient) -> list[tuple[int, float]]:
+    """30 reads at once, more than there are connections: (status, seconds) of each."""
+
+    async def one(path: str) -> tuple[int, float]:
+        began = time.perf_counter()
+        answer = await client.get(path)
+        if answer.status_code == 503:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["retry-after"] == "1" and answer.json()["request_id"]
+        return answer.status_code, time.perf_counter() - began
+
+    return await asyncio.gather(*(one(path) for path in ["/products", "/products/1", "/health"] * 10))
+
+
+async def until_served(client: httpx.AsyncClient) -> float:
+    began = time.perf_counter()
+    while (await client.get("/products")).status_code != 200:
+        assert time.perf_counter() - began < BACK_WITHIN, "not served again in time"
+        await asyncio.sleep(0.02)
+    return time.perf_counter() - began
+
+
+async def test_frozen(client: httpx.AsyncClient, own_postgres: Postgres) -> None:
+    assert (await client.get("/products")).status_code == 200
+    for _ in range(2):
+        frozen = family(own_postgres)
+        for process in frozen:
+            process.suspend()
+        try:
+            for _ in range(2):
+                answers = await burst(client)
+                assert {status for status, _ in answers} == {503}
+                assert max(seconds for _, seconds in answers) < SLOWEST
+            assert (await client.get("/livez")).status_code == 200
+        finally:
+            for process in frozen:
+                process.resume()
+        await until_served(client)
+
+
+async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres: Postgres) -> None:
+    assert {status for status, _ in await burst(client)} == {200, 404}
+    killed = family(own_postgres)
+    for process in killed:
+        process.kill()
+    psutil.wait_procs(killed, 5)
+    for _ in range(2):
+        answers = await burst(client)
+        assert {status for status, _ in answers} == {503}
+        assert max(seconds for _, seconds in answers) < SLOWEST
+    with Postgres(own_postgres.run_dir.path, port=own_postgres.port, options={"fsync": "off"}):
+        await until_served(client)
+        assert {status for status, _ in await burst(client)} == {200, 404}
+
+
+async def test_redis_away_never_fails_a_read(tmp_path: Path, own_postgres: Postgres, client: httpx.AsyncClient) -> None:
+    with Valkey(tmp_path / "valkey") as server:
+        url, dsn = server.url(), own_postgres.url("catalog")
+    settings = CatalogSettings(database_url=dsn, redis_url=url)  # type: ignore[arg-type]
+    async with serving(build(settings)) as lonely:
+        answers = await burst(lonely)
+        assert {status for status, _ in answers} == {200, 404}
+        health = (await lonely.get("/health")).json()
+        assert health["status"] == "degraded" and health["checks"]["redis"]["status"] == "failed"
+
+
+async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valkey_url: str) -> None:
+    settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
+    async with serving(build(settings)) as client:
+        answer = await client.get("/health")
+        assert answer.status_code == 503 and "python -m catalog migrate" in answer.json()["detail"]
+        assert (await client.get("/products")).status_code == 503
+        environment = os.environ | {"DATABASE_URL": own_postgres.url("catalog"), "REDIS_URL": valkey_url}
+        subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
+        await until_served(client)
+        deadline = time.monotonic() + BACK_WITHIN
+        while (await client.get("/health")).status_code != 200:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class TestDrain:
+    def test_sigterm_says_not_ready_first_and_finishes_work(self, own_postgres: Postgres, valkey_url: str) -> None:
+        from stack.ports import Ports
+
+        ports = Ports()
+        port, metrics = ports.pick(), ports.pick()
+        environment = os.environ | {
+            "DATABASE_URL": own_postgres.url("catalog"), "REDIS_URL": valkey_url, "PORT": str(port),
+            "METRICS_PORT": str(metrics), "DRAIN_SECONDS": "1",
+        }  # fmt: skip
+        subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
+        process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+
+                def healthy() -> bool:
+                    try:
+                        return client.get("/health").status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                wait_for(healthy)
+                process.send_signal(signal.SIGTERM)
+                wait_for(lambda: client.get("/health").status_code == 503, 0.9)
+                # Still accepting and serving while it drains.
+                assert httpx.get(f"http://127.0.0.1:{port}/products").status_code == 200
+                assert process.wait(10) in (0, -signal.SIGTERM, 143)
+        finally:
+            process.kill()
+            process.wait(5)
