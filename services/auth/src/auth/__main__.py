@@ -7,10 +7,8 @@ import os
 import sys
 from typing import Any
 
-from pydantic import ValidationError
-
+# The rest is imported when needed, so that help and a refusal come at once.
 from auth.settings import AuthSettings
-from common import app, logs, migrations
 from common.settings import load_settings
 
 CREATE_ADMIN = """Make an account with the role admin. The password comes from AUTH_ADMIN_PASSWORD, else from stdin;
@@ -28,9 +26,12 @@ def main() -> None:
     settings = load_settings(AuthSettings)
     if arguments.command == "serve":
         from auth.app import build
+        from common import app
 
         app.serve("auth", settings, lambda: build(settings))
         return
+    from common import logs, migrations
+
     logs.setup(settings, "auth")
     if arguments.command == "migrate":
         migrations.upgrade("auth")
@@ -56,6 +57,8 @@ async def _create_admin(settings: AuthSettings, email: str) -> None:
 
 
 def _accepted(name: str, accept: Any, value: str) -> str:
+    from pydantic import ValidationError
+
     try:
         return str(accept(value))
     except ValidationError as error:

@@ -1,0 +1,148 @@
+"""`python -m auth ...` as operators run it."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import psycopg
+from pydantic import SecretStr
+
+from auth import users
+from auth.registration import ensure_admin
+from auth.settings import AuthSettings
+from common.db import Database
+from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
+
+CANARY = "canary-pass-5d1f0c"
+
+
+def environment(settings: AuthSettings, **more: str) -> dict[str, str]:
+    values = settings.model_dump(include={"database_url", "redis_url", "secret_key", "sync_client_secret"})
+    known = {name.upper(): value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
+    return {"PATH": os.environ["PATH"]} | known | more
+
+
+def auth(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "auth", *arguments]
+    return subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, timeout=30)
+
+
+def test_help_needs_no_settings() -> None:
+    done = auth({}, "--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("serve", "migrate", "create-admin"))
+
+
+def test_production_refuses_every_unsafe_value_at_once() -> None:
+    unsafe = {
+        "APP_ENV": "production",
+        "DATABASE_URL": "postgresql://canary-user@canary-host/products",
+        "REDIS_URL": "http://canary-redis",
+        "SECRET_KEY": "canary-change-me-0123456789abcdef0123456789",
+        "SYNC_CLIENT_SECRET": "canary-short",
+        "ADMIN_REGISTRATION": "first",
+        "BACKEND_CORS_ORIGINS": "*",
+        "PORT": "canary-port",
+    }
+    began = time.monotonic()
+    done = auth(unsafe, "serve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert time.monotonic() - began < 5
+    assert set(re.findall(r"^settings: ([A-Z_]+): ", done.stderr, re.M)) == unsafe.keys() - {"APP_ENV"}
+    assert "canary" not in done.stderr
+
+
+async def test_create_admin_is_idempotent(auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]) -> None:
+    env = environment(auth_settings)
+    made = auth(env, "create-admin", "Root@example.com", stdin=f"{PASSWORD}\n")
+    assert (made.returncode, made.stdout) == (0, "root@example.com is an admin now\n")
+    first = auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall()
+    assert first[0][0] == "admin"
+    again = auth(env | {"AUTH_ADMIN_PASSWORD": "another password"}, "create-admin", "root@example.com")
+    assert (again.returncode, again.stdout) == (0, "root@example.com is an admin already; nothing is changed\n")
+    assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == first
+
+
+async def test_an_account_that_becomes_admin_keeps_its_password(
+    auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
+) -> None:
+    db = Database(auth_settings, application="test")
+    async with db.session() as session:
+        await users.add(session, email="ada@example.com", password_hash="kept", role="user")
+    assert await ensure_admin(db, "ada@example.com", "new") == "is an admin now; the password is unchanged"
+    await db.close()
+    assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == [("admin", "kept")]
+
+
+def test_create_admin_refuses_a_short_password(auth_settings: AuthSettings) -> None:
+    done = auth(environment(auth_settings), "create-admin", "root@example.com", stdin="short")
+    assert done.returncode == 2
+    assert done.stderr.startswith("create-admin: password: ")
+
+
+async def test_no_secret_is_logged(auth_settings: AuthSettings, free_port: int) -> None:
+    sent: set[str] = {CANARY, SECRET, SYNC_SECRET, "auth-test-role"}
+    log_level = {"LOG_LEVEL": "debug", "PORT": str(free_port), "METRICS_PORT": "0"}
+    async with process(environment(auth_settings, **log_level), free_port) as (client, output):
+        await register(client, "ada@example.com", password=CANARY)
+        await register(client, "ada@example.com", password=CANARY, role=CANARY)
+        await register(client, "ada@example.com", **{CANARY: CANARY})
+        await client.post("/auth/login", content=f'{{"password":"{CANARY}", NaN')
+        for _ in range(2):
+            pair = (await login(client, "ada@example.com", CANARY)).json()
+            sent |= {pair["access_token"], pair["refresh_token"]}
+            for token in (pair["access_token"], pair["access_token"] + "x"):
+                await client.get("/auth/me", headers=bearer(token))
+                await client.get("/auth/me", params={"access_token": token})
+            await client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]})
+            await client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"], "x": 1})
+        form = {"grant_type": "client_credentials", "client_id": "sync", "client_secret": SYNC_SECRET}
+        sent.add((await client.post("/auth/token", data=form)).json()["access_token"])
+        await client.post("/auth/token", data=form | {"client_secret": CANARY})
+        await login(client, "ada@example.com", CANARY + " but wrong")
+    text = "".join(output)
+    assert {secret for secret in sent if secret in text} == set()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert sum(line["logger"] == "access" for line in lines) > 15, "the canaries did pass through what was searched"
+
+
+@asynccontextmanager
+async def process(env: dict[str, str], port: int) -> AsyncIterator[tuple[httpx.AsyncClient, list[str]]]:
+    """`python -m auth serve`, and all that it wrote once it has ended."""
+    output: list[str] = []
+    pipe = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "auth", "serve", env=env, **pipe)
+    reading = asyncio.create_task(_read(child, output))
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            async with asyncio.timeout(20):
+                while not await _answers(client):
+                    assert child.returncode is None, output
+                    await asyncio.sleep(0.02)
+            yield client, output
+    finally:
+        if child.returncode is None:
+            child.terminate()
+        await reading
+        assert await child.wait() in (0, -15, 143)
+
+
+async def _read(child: asyncio.subprocess.Process, output: list[str]) -> None:
+    assert child.stdout is not None
+    async for line in child.stdout:
+        output.append(line.decode())
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/livez")).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,82 @@
+"""What is taken for an email address and for a password."""
+
+import pytest
+from pydantic import ValidationError
+
+from auth.schemas import LoginIn, accept_email, accept_password
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        ("Ada.Lovelace+shop@Example.CO.uk", "ada.lovelace+shop@example.co.uk"),
+        ("o'neil_x@sub-domain.example", "o'neil_x@sub-domain.example"),
+        ("RE\u0301NE\u0301@example.com", "r\u00e9n\u00e9@example.com"),
+        ("Stra\u00dfe@example.com", "strasse@example.com"),
+        ("用户@例子.广告", "用户@例子.广告"),
+        ("a@" + "b" * 63 + ".com", "a@" + "b" * 63 + ".com"),
+        ("a" * 64 + "@example.com", "a" * 64 + "@example.com"),
+    ],
+)
+def test_emails(sent: str, kept: str) -> None:
+    assert accept_email(sent) == kept
+    assert accept_email(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "ada",
+        "ada@",
+        "@example.com",
+        "ada@example",
+        "ada@@example.com",
+        "ada@example..com",
+        "ada@.example.com",
+        "ada@example.com.",
+        "ada@-example.com",
+        "ada@example-.com",
+        ".ada@example.com",
+        "ada.@example.com",
+        "a..da@example.com",
+        "ada lovelace@example.com",
+        " ada@example.com",
+        "ada@example.com ",
+        "ada@example.com\n",
+        "ada\0@example.com",
+        "ada\u200b@example.com",
+        "ada\u202e@example.com",
+        "ada\ud800@example.com",
+        "Ada <ada@example.com>",
+        "ada@example.com,bob@example.com",
+        "a" * 65 + "@example.com",
+        "a@" + "b" * 64 + ".com",
+        "a@" + "b." * 126 + "com",
+        "a" * 100_000,
+        "a." * 50_000 + "@example.com",
+    ],
+)
+def test_what_is_no_email(sent: str) -> None:
+    with pytest.raises(ValidationError):
+        accept_email(sent)
+
+
+@pytest.mark.parametrize(("sent", "good"), [("x" * 7, False), ("x" * 8, True), ("x" * 128, True), ("x" * 129, False)])
+def test_length_of_passwords(sent: str, good: bool) -> None:
+    if good:
+        assert accept_password(sent) == sent
+    else:
+        with pytest.raises(ValidationError):
+            accept_password(sent)
+
+
+def test_length_counts_what_is_seen() -> None:
+    assert accept_password("e\u0301" * 128) == "\u00e9" * 128
+    with pytest.raises(ValidationError):
+        accept_password("e\u0301" * 7)
+
+
+def test_a_login_may_send_any_short_text() -> None:
+    assert LoginIn(email="No Email", password="").email == "no email"
