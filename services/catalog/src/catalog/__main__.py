@@ -3,7 +3,7 @@
 import argparse
 
 from catalog.settings import CatalogSettings
-from common import app, logs, migrations
+from common import logs
 from common.settings import load_settings
 
 
@@ -17,10 +17,14 @@ def main() -> None:
     command = parser.parse_args().command
     settings = load_settings(CatalogSettings)
     if command == "migrate":
+        # Imported where they are used: a server needs no Alembic in its memory, a migration no server.
+        from common import migrations
+
         logs.setup(settings, "catalog")
         migrations.upgrade("catalog")
         return
     from catalog.app import build
+    from common import app
 
     app.serve("catalog", settings, lambda: build(settings))
 
