@@ -12,6 +12,7 @@ from stack.errors import StackError
 from stack.plan import Plan
 from stack.ports import check_free
 from stack.rundir import RunDir
+from stack.schema import SERVICES
 from stack.settings import Settings
 from stack.supervisor import Supervisor
 
@@ -88,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     commands.choices["up"].add_argument("--background", action="store_true", help=argparse.SUPPRESS)
     _add(commands, "logs", logs).add_argument("name", nargs="*", help="beginning of a process name, such as catalog")
     borrowing = _add(commands, "exec", execute)
-    borrowing.add_argument("service", choices=["auth", "catalog", "sync"])
+    borrowing.add_argument("service", choices=SERVICES)
     borrowing.add_argument("command", nargs=argparse.REMAINDER)
     return root
 

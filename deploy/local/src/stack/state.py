@@ -10,6 +10,7 @@ from stack.files import read_json, write_json
 from stack.plan import Plan
 from stack.process import Process
 from stack.rundir import RunDir
+from stack.schema import SERVICES
 
 __all__ = ["forget", "read_stack", "write_environments", "write_pids", "write_stack"]
 
@@ -37,7 +38,7 @@ def write_stack(run_dir: RunDir, plan: Plan, processes: Sequence[Process]) -> No
 
 
 def write_environments(run_dir: RunDir, plan: Plan) -> None:
-    write_json(run_dir.env_file, {service: plan.environment(service) for service in ("auth", "catalog", "sync")})
+    write_json(run_dir.env_file, {service: plan.environment(service) for service in SERVICES})
 
 
 def read_stack(run_dir: RunDir) -> dict[str, Any] | None:

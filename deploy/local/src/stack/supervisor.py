@@ -18,6 +18,7 @@ from stack.health import is_healthy
 from stack.logfile import LogFile, tail
 from stack.plan import Plan
 from stack.process import Process, exit_of
+from stack.schema import Schemas
 from stack.spawn import spawn
 from stack.spec import Spec, Stage
 
@@ -29,7 +30,6 @@ TRIES = 4
 STOP_WITHIN = 9.0
 # PostgreSQL's share of it, so that it always gets to write its checkpoint.
 RESERVED = 2.5
-SCHEMAS = ("auth", "catalog", "sync")
 
 
 class Supervisor:
@@ -73,7 +73,10 @@ class Supervisor:
         for spec in self._plan.services():
             self._launch(spec)
         # All schemas at once; services that are already up turn ready when theirs is.
-        await asyncio.gather(*(self._migrate(service) for service in SCHEMAS))
+        schemas = Schemas(postgres)
+        if outdated := schemas.outdated():
+            await asyncio.gather(*(self._migrate(service) for service in outdated))
+            schemas.remember()
         # The gateway is asked last: it can only be as healthy as what stands behind it.
         behind = [process for process in self._processes if process.spec.stage is not Stage.GATEWAY]
         await asyncio.gather(*(self._until_healthy(process) for process in behind))
