@@ -149,7 +149,9 @@ class Postgres:
 
     def _check_version(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
-        runs = next((self._bin.parent / "share").glob("**/postgres.bki")).open(encoding="utf-8").readline().split()[-1]
+        catalog = next((self._bin.parent / "share").glob("**/postgres.bki"))
+        with catalog.open(encoding="utf-8") as file:
+            runs = file.readline().split()[-1]
         if made_by != runs:
             raise StackError(f"the data in {self.data} is of PostgreSQL {made_by}, this is {runs}; run: make clean")
 

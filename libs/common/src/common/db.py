@@ -9,8 +9,7 @@ import psycopg
 import sqlalchemy.exc
 from fastapi import Depends, Request
 from psycopg import AsyncConnection, waiting
-from psycopg.abc import Loader
-from psycopg.errors import _WaitTimeout
+from psycopg.abc import Loader, PQGen
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -39,17 +38,42 @@ class Connection(AsyncConnection[Any]):
     there is none; here an overdue connection is dropped at once and the server's statement_timeout ends the rest.
     """
 
+    pulse: "Pulse"
+
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; raises OperationalError at the deadline."""
-        limit = context.remaining(DEFAULT_WAIT)
         try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
-        except _WaitTimeout:
-            self.pgconn.finish()
-            raise psycopg.OperationalError("PostgreSQL did not answer in time") from None
-        except asyncio.CancelledError:
+            value = await waiting.wait_async(self.pulse.watched(gen), self.pgconn.socket, interval=0.05)
+        except (_Silent, asyncio.CancelledError):
             self.pgconn.finish()
             raise
+        self.pulse.answered = asyncio.get_running_loop().time()
+        return value
+
+
+class _Silent(psycopg.OperationalError):
+    """The server did not answer in time."""
+
+
+class Pulse:
+    """When the server last answered any connection of this process."""
+
+    answered = float("-inf")
+
+    def patience(self) -> float:
+        return context.patience(DEFAULT_WAIT, self.answered)
+
+    def watched(self, gen: PQGen[Any]) -> PQGen[Any]:
+        """psycopg's exchange, given up when a check finds patience at its end."""
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if not ready and not self.patience():
+                    raise _Silent("PostgreSQL does not answer")
+                state = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 class Database:
@@ -60,6 +84,7 @@ class Database:
     ) -> None:
         """`loaders` by PostgreSQL type say how `fetch` reads values, where psycopg's own way is not wanted."""
         self._loaders = loaders or {}
+        self._pulse = Pulse()
         self._dsn = settings.database_url.get_secret_value()
         self._options: dict[str, Any] = {
             "application_name": application,
@@ -74,7 +99,8 @@ class Database:
             async_creator=self._connect,
             pool_size=settings.db_pool_size,
             max_overflow=0,
-            pool_timeout=0.8,
+            # Silence ends the wait of those who hold connections, and so soon that of those who wait for one.
+            pool_timeout=5,
             pool_pre_ping=True,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -83,7 +109,7 @@ class Database:
             connection_class=Connection,
             kwargs=self._options | {"autocommit": True, "prepare_threshold": 2},
             configure=self._configure,
-            min_size=0,
+            min_size=1,
             max_size=settings.db_pool_size,
             max_idle=120,
             # A short give-up keeps its back-off short, so service is back at once when the server is.
@@ -92,17 +118,20 @@ class Database:
         )
 
     async def _connect(self) -> Connection:
-        async with asyncio.timeout(context.remaining(DEFAULT_WAIT)):
+        async with asyncio.timeout(self._pulse.patience()):
             connection = await Connection.connect(self._dsn, **self._options)
+        connection.pulse = self._pulse
         await tracing.instrument_connection(connection)
         return connection
 
-    async def _configure(self, connection: AsyncConnection[Any]) -> None:
+    async def _configure(self, connection: Connection) -> None:
+        connection.pulse = self._pulse
         for kind, loader in self._loaders.items():
             connection.adapters.register_loader(kind, loader)
         await tracing.instrument_connection(connection)
 
     async def open(self) -> None:
+        """Start connecting in the background; a server that is not there yet stops nothing."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
@@ -112,13 +141,13 @@ class Database:
     async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
         """Rows (tuples) of one statement, outside any transaction; tries anew on connections that died unused."""
         while True:
-            async with self._pool.connection(timeout=context.remaining(DEFAULT_WAIT)) as connection:
-                try:
-                    cursor = await connection.execute(query, params)
-                    return await cursor.fetchall()
-                except psycopg.OperationalError:
-                    if not connection.closed or context.remaining(DEFAULT_WAIT) < 0.05:
-                        raise
+            try:
+                async with self._pool.connection(timeout=min(0.8, self._pulse.patience())) as connection:
+                    return await (await connection.execute(query, params)).fetchall()
+            except (PoolTimeout, psycopg.OperationalError) as error:
+                unused = isinstance(error, PoolTimeout) or (connection.closed and not isinstance(error, _Silent))
+                if not unused or self._pulse.patience() < 0.02:
+                    raise
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -114,15 +114,14 @@ class Limits:
 class Deadline:
     """Starts each request's time for its dependencies: a public one answers within 1 s even if they are frozen."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float = 0.8, internal_seconds: float = 60.0) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = 0.8, longest: float = 5.0, internal: float = 60.0) -> None:
         self.app = app
-        self.seconds = seconds
-        self.internal_seconds = internal_seconds
+        self.public = (seconds, longest)
+        self.internal = (internal, internal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            internal = scope["path"].startswith("/internal/")
-            context.start_deadline(self.internal_seconds if internal else self.seconds)
+            context.start_deadline(*self.internal if scope["path"].startswith("/internal/") else self.public)
         await self.app(scope, receive, send)
 
 
