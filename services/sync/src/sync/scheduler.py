@@ -172,6 +172,8 @@ class Passes:
             queue = open_queue(self._redis)
             clean_registries(queue)
             clean_worker_registry(queue)
+            # What killed workers were about to do; PostgreSQL knows better.
+            self._redis.ltrim(queue.intermediate_queue_key, -100, -1)
             self._cleaned = time.monotonic()
 
 

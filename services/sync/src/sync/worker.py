@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -57,7 +58,6 @@ class SyncWorker(Worker):
             serializer=JSONSerializer,
             worker_ttl=20,
             job_monitoring_interval=3,
-            maintenance_interval=60,
             log_job_description=False,
         )
         self._settings = settings
@@ -73,8 +73,9 @@ class SyncWorker(Worker):
     def subscribe(self) -> None:
         """No remote commands: SIGTERM is how a worker is stopped."""
 
-    def clean_group_registries(self) -> None:
-        """There are no groups; and looking for them would unpickle what it finds."""
+    def run_maintenance_tasks(self) -> None:
+        """The scheduler's work; RQ's own trips over damaged entries, and unpickles what it finds in groups."""
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
     def set_shutdown_requested_date(self) -> None:
         """Not told to Redis, which may be away when we have to end."""

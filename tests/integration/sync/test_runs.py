@@ -1,0 +1,162 @@
+"""Who gets which run: the rules that PostgreSQL keeps for any number of processes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from sync import runs
+from sync.postgres import Postgres
+from sync.runs import Counts, Run
+from sync.settings import SyncSettings
+from tests.integration.sync.conftest import Make
+
+Rows = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def settings(settings_of: Make) -> SyncSettings:
+    return settings_of()
+
+
+@pytest.fixture
+async def dbs(settings: SyncSettings) -> AsyncIterator[list[Postgres]]:
+    """Ten processes, as PostgreSQL sees them."""
+    connections = [Postgres(settings, application="test") for _ in range(10)]
+    yield connections
+    for connection in connections:
+        await connection.close()
+
+
+def expire(rows: Rows) -> None:
+    rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
+
+
+async def claimed(db: Postgres, settings: SyncSettings) -> Run:
+    run = await runs.claim(db, (await runs.request(db, settings)).id)
+    assert run is not None
+    return run
+
+
+class TestRequest:
+    async def test_parallel_requests_get_one_run(self, dbs: list[Postgres], settings: SyncSettings, rows: Rows) -> None:
+        for _ in range(5):
+            found = await asyncio.gather(*(runs.request(db, settings) for db in dbs for _ in range(5)))
+            assert len({run.id for run in found}) == 1
+            active = "SELECT count(*) FROM sync.runs WHERE state IN ('queued', 'running')"
+            assert rows.execute(active).fetchone() == (1,)
+            rows.execute("UPDATE sync.runs SET state = 'failed'")
+        assert rows.execute("SELECT count(*) FROM sync.runs").fetchone() == (5,)
+
+    async def test_the_database_itself_refuses_a_second_active_run(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        await claimed(dbs[0], settings)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            rows.execute("INSERT INTO sync.runs (source, trigger) VALUES ('dummyjson', 'manual')")
+
+    async def test_requests_against_claims_and_ends_never_deadlock(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        async def ask(db: Postgres) -> None:
+            for _ in range(30):
+                await runs.request(db, settings)
+
+        async def work(db: Postgres) -> int:
+            done = 0
+            while done < 20:
+                run = await runs.active(db, settings.source)
+                if run and (mine := await runs.claim(db, run.id)):
+                    done += await runs.finish(db, mine, pages=1, counts=Counts())
+                else:
+                    await runs.request(db, settings)
+            return done
+
+        await asyncio.wait_for(asyncio.gather(*map(ask, dbs[:6]), *map(work, dbs[6:])), 30)
+        assert rows.execute("SELECT count(*) FROM sync.runs WHERE state = 'succeeded'").fetchone() == (80,)
+
+    async def test_the_first_run_is_asked_for_once(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        found = await asyncio.gather(*(runs.request_initial(db, settings) for db in dbs))
+        assert len([run for run in found if run]) == 1
+        rows.execute("UPDATE sync.runs SET state = 'failed'")
+        assert await runs.request_initial(dbs[0], settings) is None
+
+    async def test_a_slot_is_claimed_once_and_not_while_a_run_is_active(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        found = await asyncio.gather(*(runs.claim_slot(db, settings, 7) for db in dbs))
+        assert len([run for run in found if run]) == 1
+        assert await runs.claim_slot(dbs[0], settings, 8) is None
+        rows.execute("UPDATE sync.runs SET state = 'succeeded'")
+        assert await runs.claim_slot(dbs[0], settings, 7) is None
+        assert await runs.claim_slot(dbs[0], settings, 8) is not None
+
+    async def test_the_address_is_stored_without_its_secrets(
+        self, dbs: list[Postgres], settings_of: Make, rows: Rows
+    ) -> None:
+        url = "https://me:hunter2@api.example:8443/products?key=abc#x"
+        await runs.request(dbs[0], settings_of(external_api_url=url))
+        assert rows.execute("SELECT url FROM sync.sources").fetchone() == ("https://api.example:8443/products",)
+
+
+class TestLease:
+    async def test_one_of_ten_claims_wins(self, dbs: list[Postgres], settings: SyncSettings) -> None:
+        run = await runs.request(dbs[0], settings)
+        found = [mine for mine in await asyncio.gather(*(runs.claim(db, run.id) for db in dbs)) if mine]
+        assert [(mine.state, mine.fence, mine.attempt) for mine in found] == [("running", 1, 1)]
+        assert await runs.claim(dbs[0], run.id) is None
+
+    async def test_an_expired_lease_is_taken_with_a_higher_fence(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        old = await claimed(dbs[0], settings)
+        expire(rows)
+        new = await runs.claim(dbs[1], old.id)
+        assert new and old.fence and new.fence and new.fence > old.fence and new.attempt == 2
+        before = rows.execute("SELECT * FROM sync.runs").fetchall()
+        assert not await runs.renew(dbs[0], old, pages=9, fetched=9, rejected=9)
+        assert not await runs.finish(dbs[0], old, pages=9, counts=Counts(9), error="no")
+        assert not await runs.hand_back(dbs[0], old)
+        assert rows.execute("SELECT * FROM sync.runs").fetchall() == before
+        assert await runs.finish(dbs[1], new, pages=2, counts=Counts(fetched=5, created=5))
+
+    async def test_who_slept_through_his_lease_keeps_the_run_if_nobody_took_it(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        run = await claimed(dbs[0], settings)
+        expire(rows)
+        assert await runs.renew(dbs[0], run, pages=1, fetched=100, rejected=0)
+        assert await runs.claim(dbs[1], run.id) is None
+
+    async def test_a_run_that_was_handed_back_waits_for_the_next(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        run = await claimed(dbs[0], settings)
+        assert await runs.hand_back(dbs[0], run)
+        assert await runs.request(dbs[1], settings) == await runs.active(dbs[2], settings.source)
+        again = await runs.claim(dbs[1], run.id)
+        assert again and again.attempt == 2 and again.started_at == run.started_at
+
+    async def test_an_ended_run_cannot_be_claimed(self, dbs: list[Postgres], settings: SyncSettings) -> None:
+        for error in (None, "broken"):
+            run = await claimed(dbs[0], settings)
+            assert await runs.finish(dbs[0], run, pages=1, counts=Counts(), error=error)
+            assert await runs.claim(dbs[1], run.id) is None
+            last = await runs.last(dbs[0], settings.source)
+            assert last and last.id == run.id and last.state == ("failed" if error else "succeeded")
+
+    async def test_only_runs_that_need_a_worker_wait(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
+        run = await runs.request(dbs[0], settings)
+        assert await runs.waiting(dbs[0]) == []
+        rows.execute("UPDATE sync.runs SET created_at = now() - interval '3.1 s'")
+        assert [found.id for found in await runs.waiting(dbs[0])] == [run.id]
+        assert await runs.claim(dbs[0], run.id)
+        assert await runs.waiting(dbs[0]) == []
+        expire(rows)
+        assert [found.id for found in await runs.waiting(dbs[0])] == [run.id]
