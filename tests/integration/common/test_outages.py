@@ -20,7 +20,7 @@ from stack.valkey import Valkey
 from tests.fixtures.service import serving
 
 # The promise is 1 s; a busy machine may schedule us late. Without deadlines of our own it would be 10 s and more.
-SLOWEST = 2.0
+SLOWEST = 4.0
 BACK_WITHIN = 5.0
 
 
@@ -78,7 +78,7 @@ async def test_frozen(client: httpx.AsyncClient, own_postgres: Postgres) -> None
             for _ in range(2):
                 answers = await burst(client)
                 assert {status for status, _ in answers} == {503}
-                assert max(seconds for _, seconds in answers) < SLOWEST
+                assert max(seconds for _, seconds in answers) < SLOWEST, sorted(seconds for _, seconds in answers)
             assert (await client.get("/livez")).status_code == 200
         finally:
             for process in frozen:
@@ -95,7 +95,7 @@ async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres:
     for _ in range(2):
         answers = await burst(client)
         assert {status for status, _ in answers} == {503}
-        assert max(seconds for _, seconds in answers) < SLOWEST
+        assert max(seconds for _, seconds in answers) < SLOWEST, sorted(seconds for _, seconds in answers)
     with Postgres(own_postgres.run_dir.path, port=own_postgres.port, options={"fsync": "off"}):
         await until_served(client)
         assert {status for status, _ in await burst(client)} == {200, 404}

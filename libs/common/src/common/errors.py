@@ -99,12 +99,10 @@ class PreconditionFailed(ApiError):
 
 class BodyTooLarge(ApiError):
     status = 413
-    title = "Content Too Large"
 
 
 class UriTooLong(ApiError):
     status = 414
-    title = "URI Too Long"
 
 
 class UnsupportedMediaType(ApiError):

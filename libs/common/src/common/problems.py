@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 import redis.exceptions
+import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -105,10 +108,6 @@ def install(app: FastAPI) -> None:
     for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _handle)
     # Exception alone would go to Starlette's outermost layer, which raises it again after answering.
-    import psycopg
-    import sqlalchemy.exc
-    from psycopg_pool import PoolTimeout
-
     for dependency in (
         psycopg.Error,
         sqlalchemy.exc.SQLAlchemyError,
@@ -119,22 +118,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(dependency, _handle)
 
 
-_TEXTS = {
-    400: "Malformed request",
-    401: "No valid token",
-    403: "Not allowed",
-    404: "Not found",
-    409: "Conflict with the current state",
-    412: "`If-Match` names another version",
-    413: "Body over 1 MB",
-    415: "Body is not JSON",
-    422: "Invalid input",
-    429: "Too many requests; see `Retry-After`",
-    503: "A dependency is away; see `Retry-After`",
-}
-
-
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the problems that a route may answer; 503 always belongs."""
     schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _TEXTS[status], "content": schema} for status in (*statuses, 503)}
+    return {status: {"description": HTTPStatus(status).phrase, "content": schema} for status in (*statuses, 503)}

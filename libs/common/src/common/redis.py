@@ -1,6 +1,6 @@
 """Redis clients that give up fast: nothing of ours waits long for Redis."""
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from common.settings import ServiceSettings
 
@@ -9,10 +9,13 @@ __all__ = ["connect"]
 
 def connect(settings: ServiceSettings, *, seconds: float = 0.4) -> Redis:
     """A client whose connects and answers take at most `seconds` each."""
-    return Redis.from_url(
+    # A burst waits for a connection: the plain pool would call Redis lost when all are in use.
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         health_check_interval=15,
-        max_connections=50,
+        max_connections=16,
+        timeout=seconds,
     )
+    return Redis.from_pool(pool)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Form, Query
 from fastapi.routing import APIRoute
@@ -74,6 +74,3 @@ def _check_query(query: bytes, known: set[str]) -> None:
 def router(tag: str) -> APIRouter:
     """A router for a service's noun; its routes name their whole paths."""
     return APIRouter(route_class=StrictRoute, tags=[tag])
-
-
-PathId = Annotated[PlainInt, Path(ge=1, le=2**63 - 1)]

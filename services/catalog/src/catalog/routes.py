@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Header, Query, Request
+from fastapi import Header, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from common import routing
 from common.db import WriteSession
 from common.json import JSONResponse
 from common.problems import describe
-from common.routing import PathId, PlainInt
+from common.routing import PlainInt
 
 __all__ = ["router"]
 
@@ -27,6 +27,7 @@ def _not_too_deep(skip: int) -> int:
     return skip
 
 
+ProductId = Annotated[PlainInt, Path(ge=1, le=2**63 - 1)]
 IfMatch = Annotated[str | None, Header(description="Write only this version: the `ETag` of an earlier answer.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if this `ETag` is still current.")]
 Skip = Annotated[
@@ -58,7 +59,7 @@ async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100, cu
     response_model=None,
     responses={200: {"model": ProductOut}, 304: {"description": "Unchanged"}, **describe(404, 422)},
 )
-async def get_product(request: Request, product_id: PathId, if_none_match: IfNoneMatch = None) -> Response:
+async def get_product(request: Request, product_id: ProductId, if_none_match: IfNoneMatch = None) -> Response:
     """One product, with its version as a strong `ETag`."""
     product = await products.get(request.state.db, product_id)
     tag = products.etag(product)
@@ -87,7 +88,7 @@ async def create_product(product: ProductIn, _: CanWriteProducts, session: Write
     responses={200: {"model": ProductOut}, **describe(400, 401, 403, 404, 412, 413, 415, 422)},
 )
 async def replace_product(
-    product_id: PathId, change: ProductIn, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
+    product_id: ProductId, change: ProductIn, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
 ) -> Response:
     """Fields that you leave out get their defaults. On a synced product, changed fields are pinned."""
     product = await products.get_for_update(session, product_id)
@@ -103,7 +104,7 @@ async def replace_product(
     responses=describe(401, 403, 404, 412, 422),
 )
 async def delete_product(
-    product_id: PathId, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
+    product_id: ProductId, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
 ) -> Response:
     """A synced product that you delete stays deleted: sync does not bring it back."""
     product = await products.get_for_update(session, product_id)
