@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from auth.passwords import Passwords
+from auth.passwords import NOBODYS, Passwords
 from common.errors import Unavailable
 
 
@@ -22,6 +22,12 @@ async def test_only_the_password_matches(passwords: Passwords) -> None:
     assert await passwords.verify("correct horse", hashed)
     assert not await passwords.verify("correct horse ", hashed)
     assert hashed != await passwords.hash("correct horse")
+
+
+async def test_nobodys_hash_costs_what_others_cost(passwords: Passwords) -> None:
+    hashed = await passwords.hash("the password of nobody")
+    assert NOBODYS.split("$")[:4] == hashed.split("$")[:4]
+    assert await passwords.verify("the password of nobody", NOBODYS)
 
 
 async def test_nobody_has_no_password(passwords: Passwords) -> None:

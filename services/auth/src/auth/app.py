@@ -40,7 +40,7 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
             "health": checks,
             "keys": keyring,
             "login": Login(settings, db, keyring, passwords, limits),
-            "registration": Registration(settings.admin_registration, db, passwords, limits),
+            "registration": Registration(settings.admin_registration, passwords, limits),
         }
         passwords.close()
         await counters.aclose()

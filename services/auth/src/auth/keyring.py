@@ -34,7 +34,7 @@ class KeyRing:
     While the database is away the last good keys serve on.
     """
 
-    FRESH, RETRY = 5.0, 1.0
+    FRESH, RETRY, PATIENCE = 5.0, 1.0, 0.3
 
     def __init__(self, db: Database, secret_key: str) -> None:
         self._db = db
@@ -81,7 +81,9 @@ class KeyRing:
 
     async def _reload(self) -> None:
         try:
-            rows = await self._read()
+            # With keys at hand nobody waits long for newer ones: the services give the JWK set 0.7 s.
+            async with asyncio.timeout(self.PATIENCE if self._keys.published else None):
+                rows = await self._read()
         except Exception as error:
             if not self._keys.published:
                 raise

@@ -89,12 +89,12 @@ class Login:
         return pair
 
     async def _rotate(self, db: AsyncSession, token_hash: bytes, now: datetime) -> TokenOut | None:
-        session = await sessions.find_locked(db, token_hash)
-        user = await users.find(db, session.user_id) if session else None
-        if session is None or user is None or session.revoked_at or session.expires_at <= now:
+        found = await sessions.find_locked(db, token_hash)
+        if found is None or found[1].revoked_at or found[1].expires_at <= now:
             REFRESHES.labels("refused").inc()
             return None
-        outcome = await self._use(db, await sessions.find_token(db, token_hash), now)
+        token, session, user = found
+        outcome = await self._use(db, token, now)
         REFRESHES.labels(outcome).inc()
         if outcome == "reused":
             log.warning("a used refresh token came again: its session is ended", extra={"user_id": str(user.id)})

@@ -18,18 +18,16 @@ __all__ = ["Registration", "ensure_admin"]
 class Registration:
     """Making accounts. Nobody becomes an admin by asking, unless the setting ADMIN_REGISTRATION says so."""
 
-    def __init__(self, policy: AdminRegistration, db: Database, passwords: Passwords, limits: Limits) -> None:
+    def __init__(self, policy: AdminRegistration, passwords: Passwords, limits: Limits) -> None:
         self._policy = policy
-        self._db = db
         self._passwords = passwords
         self._limits = limits
 
     async def prepare(self, password: str, role: Role, address: str, inviter: Principal | None) -> str:
         """The hash of the password, once it is worth the work; raises TooManyRequests or AdminRefused."""
         await self._limits.registration(address)
-        if role == "admin":
-            async with self._db.reading() as db:
-                await self._check_admin(db, inviter)
+        if role == "admin" and self._policy == "never" and (inviter is None or inviter.role != "admin"):
+            raise AdminRefused
         return await self._passwords.hash(password)
 
     async def add(

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.models import RefreshToken, Session
+from auth.models import RefreshToken, Session, User
 
 __all__ = [
     "add",
@@ -14,7 +14,6 @@ __all__ = [
     "delete_expired",
     "extend",
     "find_locked",
-    "find_token",
     "mark_repeated",
     "mark_used",
     "revoke",
@@ -32,16 +31,12 @@ async def add_token(db: AsyncSession, session_id: UUID, token_hash: bytes) -> No
     await db.execute(insert(RefreshToken).values(token_hash=token_hash, session_id=session_id))
 
 
-async def find_locked(db: AsyncSession, token_hash: bytes) -> Session | None:
-    """The session of a refresh token, locked until the transaction ends, so that its uses take turns."""
-    statement = select(Session).join(RefreshToken, RefreshToken.session_id == Session.id)
-    statement = statement.where(RefreshToken.token_hash == token_hash).with_for_update(of=Session)
-    return (await db.scalars(statement)).one_or_none()
-
-
-async def find_token(db: AsyncSession, token_hash: bytes) -> RefreshToken:
-    """A token that is known to be; ask after its session is locked."""
-    return (await db.scalars(select(RefreshToken).where(RefreshToken.token_hash == token_hash))).one()
+async def find_locked(db: AsyncSession, token_hash: bytes) -> tuple[RefreshToken, Session, User] | None:
+    """A refresh token with its session and user; both stay locked, so that uses of a session take turns."""
+    statement = select(RefreshToken, Session, User).where(RefreshToken.token_hash == token_hash)
+    statement = statement.join(Session, Session.id == RefreshToken.session_id).join(User, User.id == Session.user_id)
+    row = (await db.execute(statement.with_for_update(of=[Session, RefreshToken]))).one_or_none()
+    return row._tuple() if row else None
 
 
 async def mark_used(db: AsyncSession, token_hash: bytes, now: datetime) -> None:
