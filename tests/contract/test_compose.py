@@ -1,0 +1,149 @@
+"""docker-compose.yml is whole and safe as it stands; its commands and probes are ones that exist."""
+
+import re
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text("utf-8")
+ONE_SHOT = {"migrate-auth", "migrate-catalog", "migrate-sync"}
+RUNNING = {
+    "gateway", "auth", "catalog", "sync-api", "worker", "scheduler", "postgres", "redis", "provider",
+}  # fmt: skip
+OURS = {name: it for name, it in SERVICES.items() if it.get("command", [""])[0] == "python"}
+
+
+def plugin_missing() -> str:
+    if shutil.which("docker") is None:
+        return "there is no docker"
+    asked = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, timeout=30)
+    return "" if asked.returncode == 0 else "docker has no compose plugin"
+
+
+def needs(name: str) -> dict[str, str]:
+    return {other: it["condition"] for other, it in SERVICES[name].get("depends_on", {}).items()}
+
+
+def test_every_part_is_there() -> None:
+    assert set(SERVICES) == RUNNING | ONE_SHOT
+    assert set(OURS) == ONE_SHOT | {"auth", "catalog", "sync-api", "worker", "scheduler"}
+
+
+def test_only_the_gateway_is_open_and_only_to_this_machine() -> None:
+    ports = {name: it["ports"] for name, it in SERVICES.items() if "ports" in it}
+    assert ports == {"gateway": ["127.0.0.1:${PORT:-8000}:8000"]}
+    assert not [name for name, it in SERVICES.items() if "network_mode" in it or it.get("privileged")]
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_what_runs_is_watched_and_comes_back(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+
+
+@pytest.mark.parametrize("name", ONE_SHOT)
+def test_a_migration_runs_once(name: str) -> None:
+    assert SERVICES[name]["restart"] == "no"
+    assert needs(name) == {"postgres": "service_healthy"}
+    # Somebody waits for its end; else `up --wait` would take a container that has ended for a failure.
+    service = name.removeprefix("migrate-")
+    waiting = {it for it in OURS if needs(it).get(name) == "service_completed_successfully"}
+    assert waiting == {it for it, that in OURS.items() if that["command"][2] == service} - {name}
+
+
+def test_whoever_is_needed_is_ready_first() -> None:
+    for name in SERVICES:
+        for other, condition in needs(name).items():
+            assert condition == ("service_completed_successfully" if other in ONE_SHOT else "service_healthy")
+    assert set(needs("gateway")) == {"auth", "catalog", "sync-api"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_can_do_no_more_than_it_must(name: str) -> None:
+    it = SERVICES[name]
+    assert it["read_only"] and it["cap_drop"] == ["ALL"] and it["security_opt"] == ["no-new-privileges:true"]
+    assert "/tmp" in it["tmpfs"]
+    assert "container_name" not in it, "a name of its own would stand in the way of --scale"
+    target = it.get("build", {}).get("target")
+    stage = re.split(r"^FROM ", DOCKERFILE, flags=re.M)
+    built = next(text for text in stage if text.split("\n")[0].endswith(f" AS {target}")) if target else stage[-1]
+    assert it.get("user") in ("postgres", "valkey") or "USER 65532:65532" in built
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_built_here_or_named_with_its_version(name: str) -> None:
+    it = SERVICES[name]
+    assert ("build" in it) != ("image" in it)
+    if "image" in it:
+        assert re.fullmatch(r"[a-z/]+:\d[\w.-]*", it["image"])
+    else:
+        assert (ROOT / it["build"]["context"] / it["build"]["dockerfile"]).is_file()
+
+
+def test_data_lives_in_volumes_and_other_mounts_are_read_only() -> None:
+    mounts = [mount for it in SERVICES.values() for mount in it.get("volumes", [])]
+    named = {mount.partition(":")[0] for mount in mounts if not mount.startswith("./")}
+    assert named == set(COMPOSE["volumes"]) == {"postgres", "redis"}
+    files = [mount.split(":") for mount in mounts if mount.startswith("./")]
+    assert files and all((ROOT / source).is_file() and mode == "ro" for source, _, mode in files)
+
+
+@pytest.mark.parametrize("module", ["auth", "catalog", "sync"])
+def test_every_command_is_one_that_its_service_knows(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=60)
+    known = re.search(r"\{([a-z,-]+)\}", done.stdout)
+    assert done.returncode == 0 and known
+    used = {it["command"][3] for it in OURS.values() if it["command"][:3] == ["python", "-m", module]}
+    assert used and used <= set(known[1].split(","))
+    assert {it["command"][2] for it in OURS.values()} == {"auth", "catalog", "sync"}
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name in RUNNING])
+def test_a_probe_asks_where_its_process_answers(name: str) -> None:
+    probe = " ".join(SERVICES[name]["healthcheck"]["test"])
+    wanted = {
+        "worker": ":9100/health", "scheduler": ":9100/health", "provider": ":8080/products/1",
+        "postgres": "pg_isready", "redis": "valkey-cli ping",
+    }  # fmt: skip
+    assert wanted.get(name, ":8000/health") in probe
+    if probe.startswith("CMD python"):
+        compile(SERVICES[name]["healthcheck"]["test"][3], name, "exec")
+
+
+def test_the_gateway_finds_the_services_by_their_names() -> None:
+    caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text("utf-8")
+    upstreams = set(re.findall(r"\{\$[A-Z]+_UPSTREAMS:([a-z-]+):(\d+)\}", caddyfile))
+    assert upstreams == {("auth", "8000"), ("catalog", "8000"), ("sync-api", "8000")}
+    assert {str(SERVICES[name]["environment"]["PORT"]) for name, _ in upstreams} == {"8000"}
+
+
+def test_no_password_is_in_a_command() -> None:
+    """Commands are visible to everybody who may list processes."""
+    for it in SERVICES.values():
+        said = " ".join([*it.get("command", []), *it.get("healthcheck", {}).get("test", [])])
+        assert not re.search(r"(?<!\$)\$\{?\w*(PASSWORD|SECRET)", said) and "local-only" not in said
+
+
+def test_the_image_has_what_it_copies() -> None:
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.M):
+        *sources, _ = line.split()
+        for source in sources:
+            assert list(ROOT.glob(source)), source
+            assert any(fnmatch(source, pattern) for pattern in kept), f".dockerignore withholds {source}"
+
+
+@pytest.mark.skipif(bool(plugin_missing()), reason=plugin_missing())
+def test_compose_itself_accepts_the_file() -> None:
+    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,128 @@
+"""Each service's migrations: safe in parallel, equal to its models, reversible, at hand in its folder."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from subprocess import Popen
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from stack.postgres import Postgres
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("auth", "catalog", "sync")
+Run = Callable[..., Popen[str]]
+Alembic = Callable[..., str]
+# Everything that a migration can make, by what PostgreSQL itself says about it.
+STRUCTURE = """
+    SELECT 'relation', c.relname::text, c.relkind::text || c.relpersistence::text,
+           concat_ws(' ', c.reloptions::text, c.relacl::text), obj_description(c.oid, 'pg_class')
+    FROM pg_class c WHERE c.relnamespace = to_regnamespace(%(schema)s::text)
+    UNION ALL
+    SELECT 'column', c.relname || '.' || a.attname,
+           concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnum, a.attnotnull, a.attidentity, a.attgenerated),
+           pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE c.relnamespace = to_regnamespace(%(schema)s::text) AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid), '', ''
+    FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s::text)
+    UNION ALL
+    SELECT 'index', indexname::text, indexdef, '', '' FROM pg_indexes WHERE schemaname = %(schema)s::text
+    UNION ALL
+    SELECT 'trigger', t.tgname::text, pg_get_triggerdef(t.oid), t.tgenabled::text, ''
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = to_regnamespace(%(schema)s::text) AND NOT t.tgisinternal
+    UNION ALL
+    SELECT 'routine', oid::regprocedure::text, pg_get_functiondef(oid), proacl::text, ''
+    FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s::text) AND prokind IN ('f', 'p')
+    UNION ALL
+    SELECT 'sequence', sequencename::text, concat_ws(' ', data_type, start_value, increment_by, cycle), '', ''
+    FROM pg_sequences WHERE schemaname = %(schema)s::text
+    UNION ALL
+    SELECT 'type', t.typname::text, string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder), '', ''
+    FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+    WHERE t.typnamespace = to_regnamespace(%(schema)s::text) GROUP BY t.typname
+    UNION ALL
+    SELECT 'policy', tablename || '.' || policyname, concat_ws(' ', cmd, qual, with_check), '', ''
+    FROM pg_policies WHERE schemaname = %(schema)s::text
+    ORDER BY 1, 2, 3
+"""
+
+
+def structure(server: Postgres, schema: str) -> list[tuple[object, ...]]:
+    """All objects of a schema."""
+    with psycopg.connect(server.url()) as connection:
+        return connection.execute(STRUCTURE, {"schema": schema}).fetchall()
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def alembic(migrated: Postgres, service: str, monkeypatch: pytest.MonkeyPatch) -> Alembic:
+    """What `alembic` does with the ini file in the folder of a service; returns what it prints."""
+    monkeypatch.setenv("DATABASE_URL", migrated.url(service))
+    monkeypatch.chdir(ROOT / "services" / service)
+
+    def run(name: str, *arguments: str) -> str:
+        printed = StringIO()
+        getattr(command, name)(Config("alembic.ini", stdout=printed), *arguments)
+        return printed.getvalue()
+
+    return run
+
+
+def test_three_at_once_all_succeed(migrated: Postgres, begin: Run, service: str, alembic: Alembic) -> None:
+    """As three replicas that start on an empty database."""
+    before = structure(migrated, service)
+    alembic("downgrade", "base")
+    for process in [begin(service, service, "migrate") for _ in range(3)]:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert structure(migrated, service) == before
+
+
+def test_the_command_needs_only_the_folder_and_the_url(migrated: Postgres, begin: Run, service: str) -> None:
+    """A process of its own, since one that imported the services before would find them anyway."""
+    process = begin(service, "alembic", "check", cwd=ROOT / "services" / service)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "No new upgrade operations detected" in output
+
+
+def test_down_and_up_again_leaves_the_same(migrated: Postgres, service: str, alembic: Alembic) -> None:
+    before = structure(migrated, service)
+    assert {row[0] for row in before} >= {"relation", "column", "constraint", "index"}
+    alembic("downgrade", "base")
+    # Alembic's own table, and nothing that the next upgrade would stumble over.
+    left = {row[1] for row in structure(migrated, service) if row[0] in ("relation", "routine", "type", "sequence")}
+    assert left == {"alembic_version", "alembic_version_pkc"}
+    alembic("upgrade", "head")
+    assert structure(migrated, service) == before
+
+
+def test_one_step_down_and_up_again(migrated: Postgres, service: str, alembic: Alembic) -> None:
+    before = structure(migrated, service)
+    assert "(head)" in alembic("history")
+    assert "(head)" in alembic("current")
+    alembic("downgrade", "-1")
+    assert "(head)" not in alembic("current")
+    alembic("upgrade", "head")
+    assert structure(migrated, service) == before
+
+
+def test_a_migration_touches_its_own_schema_only(migrated: Postgres, service: str, alembic: Alembic) -> None:
+    others = [*(name for name in SERVICES if name != service), "public"]
+    before = [structure(migrated, name) for name in others]
+    alembic("downgrade", "base")
+    alembic("upgrade", "head")
+    assert [structure(migrated, name) for name in others] == before
+    assert before[-1] == []
