@@ -52,7 +52,7 @@ class TestPoison:
         Queue("sync", connection=bell).enqueue("sync.jobs.run", Evil(tmp_path / "argument"))
         for field in ("data", "meta", "result"):
             name = uuid4().hex
-            known: dict[str, Any] = {
+            known: dict[Any, Any] = {
                 "data": zlib.compress(json.dumps(["sync.jobs.tick", None, ["x"], {}]).encode()),
                 "origin": "sync",
             }
