@@ -18,8 +18,6 @@ from stack.rundir import RunDir
 from stack.standalone import Standalone
 from tests.fixtures.stack import folder, until
 
-pytestmark = pytest.mark.xdist_group("gateway")
-
 PUBLIC = {
     "/products": "catalog",
     "/products/1": "catalog",

@@ -19,17 +19,20 @@ from stack.ports import HOST, Ports
 from stack.rundir import RunDir
 from tests.fixtures.stack import Launcher, environment, folder, launch, running, until
 
-pytestmark = pytest.mark.xdist_group("launcher")
-
 STOP_WITHIN = 10.0
 NAMES = {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "postgres", "valkey", "provider"}
 
 
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[Launcher]:
-    """One stack for all tests that do not stop it; its path has spaces, and it is stopped by SIGTERM."""
+    """One stack for all tests that do not stop it, in a path with spaces. At the end comes Ctrl-C, at a bad moment."""
     with running({"REPLICAS_CATALOG": "2"}, name="a path with spaces") as started:
         yield started
+        os.kill(started.pid("sync-worker") or 0, signal.SIGSTOP)
+        began = time.monotonic()
+        assert started.stop(signal.SIGINT) == 0
+        assert time.monotonic() - began < STOP_WITHIN
+        assert not started.run_dir.stack_file.exists()
 
 
 def command(run_dir: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -145,45 +148,48 @@ class TestRunning:
             until(lambda: status_of(after[name]["metrics_url"]) == 200)
 
 
-def test_kill_nine_leaves_no_orphan_and_the_next_start_heals() -> None:
+def test_kill_nine_leaves_no_orphan_and_the_next_start_heals(launcher: Launcher) -> None:
     with folder() as run_dir:
         port = Ports().pick()
-        launcher = launch(run_dir, port).until_ready()
-        family = launcher.family()
-        launcher.process.kill()
-        launcher.process.wait()
-        _, left = psutil.wait_procs(family, timeout=STOP_WITHIN)
+        killed = launch(run_dir, port).until_ready()
+        family = killed.family()
+        frozen = [psutil.Process(killed.pid(name)) for name in ("provider", "postgres")]
+        for process in frozen:  # who is frozen does not notice the death of the launcher
+            process.suspend()
+        killed.process.kill()
+        killed.process.wait()
+        servers = [*frozen, *frozen[1].children()]
+        _, left = psutil.wait_procs([process for process in family if process not in servers], timeout=STOP_WITHIN)
         assert not left
-        assert launcher.run_dir.stack_file.exists()
 
-        launcher.run_dir.stack_file.unlink()
-        again = launch(run_dir, port).until_ready()
-        assert status_of(again.stack["gateway_url"] + "/products") == 200
-
-        # Ctrl-C, while one process is frozen.
-        os.kill(again.pid("sync-worker") or 0, signal.SIGSTOP)
-        began = time.monotonic()
-        assert again.stop(signal.SIGINT) == 0
-        assert time.monotonic() - began < STOP_WITHIN
-        assert not launcher.run_dir.stack_file.exists()
+        started = command(run_dir, port, "start")
+        assert started.returncode == 0, started.stderr
+        assert "make stop" in started.stdout
+        assert not psutil.wait_procs(servers, timeout=1)[1]
+        _runs_beside_another_and_stops(run_dir, port, launcher.stack["gateway_url"])
 
 
-def test_orphans_that_survived_are_stopped_by_the_next_start() -> None:
+def _runs_beside_another_and_stops(run_dir: Path, port: int, other: str) -> None:
+    holder = psutil.Process(RunDir(run_dir).holder())
+    family = [holder, *holder.children(recursive=True)]
+    assert status_of(f"http://{HOST}:{port}/products") == 200
+    assert status_of(f"{other}/products") == 200
+
+    began = time.monotonic()
+    assert command(run_dir, port, "stop").stdout == "stopped\n"
+    assert time.monotonic() - began < STOP_WITHIN
+    assert not psutil.wait_procs(family, timeout=5)[1]
+    assert status_of(f"{other}/products") == 200
+    assert command(run_dir, port, "stop").stdout == "not running\n"
+    assert command(run_dir, port, "clean").returncode == 0
+    assert not run_dir.exists()
+    RunDir(run_dir).create()
+
+
+def test_nothing_runs_at_first() -> None:
     with folder() as run_dir:
-        port = Ports().pick()
-        launcher = launch(run_dir, port).until_ready()
-        family = launcher.family()
-        frozen = [launcher.pid("provider") or 0, launcher.pid("postgres") or 0]
-        for pid in frozen:  # who is frozen does not notice the death of the launcher
-            os.kill(pid, signal.SIGSTOP)
-        launcher.process.kill()
-        launcher.process.wait()
-        launcher.run_dir.stack_file.unlink()
-
-        again = launch(run_dir, port).until_ready()
-        _, left = psutil.wait_procs(family, timeout=1)
-        assert not left
-        assert again.stop() == 0
+        assert "not running" in refused(command(run_dir, 1, "status"), code=3)
+        assert "not running" in refused(command(run_dir, 1, "exec", "auth", "--", "true"), code=3)
 
 
 def test_a_stop_in_the_middle_of_the_start() -> None:
@@ -192,30 +198,6 @@ def test_a_stop_in_the_middle_of_the_start() -> None:
         until(launcher.run_dir.pids_file.exists)
 
         assert launcher.stop(signal.SIGINT) == 0
-
-
-def test_in_the_background_beside_another_stack(launcher: Launcher) -> None:
-    with folder() as run_dir:
-        port = Ports().pick()
-        assert "not running" in refused(command(run_dir, port, "status"), code=3)
-
-        started = command(run_dir, port, "start")
-        assert started.returncode == 0, started.stderr
-        assert "make stop" in started.stdout
-        holder = psutil.Process(RunDir(run_dir).holder())
-        family = [holder, *holder.children(recursive=True)]
-        assert status_of(f"http://{HOST}:{port}/products") == 200
-        assert status_of(launcher.stack["gateway_url"] + "/products") == 200
-
-        began = time.monotonic()
-        assert command(run_dir, port, "stop").stdout == "stopped\n"
-        assert time.monotonic() - began < STOP_WITHIN
-        assert not psutil.wait_procs(family, timeout=5)[1]
-        assert status_of(launcher.stack["gateway_url"] + "/products") == 200
-        assert command(run_dir, port, "stop").stdout == "not running\n"
-        assert command(run_dir, port, "clean").returncode == 0
-        assert not run_dir.exists()
-        RunDir(run_dir).create()
 
 
 def test_a_port_taken_by_a_stranger() -> None:

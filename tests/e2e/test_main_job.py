@@ -12,16 +12,12 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.fixtures.stack import ORIGIN
+
 pytestmark = pytest.mark.xdist_group("stack")
 
 ADMIN = {"email": "admin@example.com", "password": "admin123"}
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
-ORIGIN = "https://shop.example"
-
-
-@pytest.fixture(scope="session")
-def stack_settings() -> dict[str, str]:
-    return {"BACKEND_CORS_ORIGINS": ORIGIN, "REPLICAS_CATALOG": "2"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""One trace from the trigger to the merge, at a real OTLP receiver; and nothing loaded when tracing is off."""
+
+import subprocess
+import sys
+
+import httpx
+
+from tests.e2e.test_main_job import sync_now, until
+from tests.fixtures.otlp import Span, receiving
+from tests.fixtures.stack import running
+
+ADMIN = {"email": "admin@example.com", "password": "admin123"}
+
+
+def test_one_trace_from_trigger_to_merge() -> None:
+    with receiving() as receiver, running({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as launcher:
+        with httpx.Client(base_url=launcher.stack["gateway_url"], timeout=15) as gateway:
+            gateway.post("/auth/register", json=ADMIN | {"role": "admin"}).raise_for_status()
+            token = gateway.post("/auth/login", json=ADMIN).json()["access_token"]
+            until(lambda: gateway.get("/products").json()["total"] >= 194)
+            run = sync_now(gateway, {"Authorization": f"Bearer {token}"})
+            assert run["state"] == "succeeded"
+
+        def whole_trace() -> list[Span] | None:
+            """The trace of the trigger, once its last parts have arrived."""
+            triggers = [it for it in receiver.spans if it.name == "POST /sync/trigger"]
+            spans = [it for it in receiver.spans if triggers and it.trace == triggers[0].trace]
+            names = {it.name for it in spans}
+            merged = any(it.name.startswith("POST /internal/imports/") and it.name.endswith("/merge") for it in spans)
+            return spans if merged and "sync.run" in names else None
+
+        spans = until(whole_trace)
+        services = {it.service for it in spans}
+        assert {"products-sync", "products-sync-worker", "products-catalog"} <= services, services
+        ids = {it.id for it in spans}
+        orphans = [it for it in spans if it.parent and it.parent not in ids]
+        assert not orphans, orphans
+        for service in ("products-catalog", "products-sync"):
+            statements = [it.name for it in spans if it.service == service]
+            assert any(name.upper().startswith(("SELECT", "INSERT", "UPDATE", "WITH")) for name in statements), (
+                statements
+            )
+        kinds = {it.name for it in spans if it.service == "products-sync-worker"}
+        assert any(name.startswith(("GET", "POST", "PUT")) for name in kinds), kinds
+        # Redis: the doorbell's commands.
+        assert any(it.service == "products-sync" and it.name.isupper() for it in spans), {it.name for it in spans}
+
+
+def test_costs_nothing_when_off() -> None:
+    code = (
+        "import sys, os; os.environ.pop('OTEL_EXPORTER_OTLP_ENDPOINT', None)\n"
+        "from catalog.app import build; from catalog.settings import CatalogSettings\n"
+        "from common import tracing\n"
+        "settings = CatalogSettings(database_url='postgresql://x@127.0.0.1/x', redis_url='redis://127.0.0.1')\n"
+        "tracing.setup(settings, 'catalog'); build(settings)\n"
+        "costly = ('opentelemetry.sdk.trace.export', 'opentelemetry.exporter')\n"
+        "sys.exit(any(name.startswith(costly) for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
