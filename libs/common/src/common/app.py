@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -45,6 +46,7 @@ def create(
         lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=cast(TelemetryConfig, tracing.of_requests()),
     )
     for router in (*routers, health.router):
         # Directly, not by include_router: nested routers cost each request another round of matching.
@@ -66,7 +68,6 @@ def create(
             ],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
         )
-    tracing.instrument_app(api)
     return Service(name, Observer(Limits(Deadline(api))), api, checks)
 
 

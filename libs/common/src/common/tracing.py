@@ -9,8 +9,8 @@ from common.settings import ServiceSettings
 __all__ = [
     "current_traceparent",
     "flush",
-    "instrument_app",
     "instrument_connection",
+    "of_requests",
     "setup",
     "span",
     "trace_id",
@@ -52,25 +52,17 @@ def flush() -> None:
         _provider.force_flush(3000)
 
 
-def instrument_app(app: Any) -> None:
-    """Give each request of `app` a server span named by its route."""
-    if _provider is None:
-        return
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-
-    FastAPIInstrumentor.instrument_app(
-        app,
-        tracer_provider=_provider,
-        excluded_urls="/health,/livez",
-        exclude_spans=["send", "receive"],
-        server_request_hook=_name_request,
-    )
-
-
-def _name_request(server_span: Any, scope: dict[str, Any]) -> None:
-    from common import context
-
-    server_span.set_attribute("request_id", context.request_id.get())
+def of_requests() -> dict[str, Any]:
+    """FastAPI's own telemetry: a server span for each request, named by its route, when tracing is on."""
+    return {
+        "tracing": _provider is not None,
+        "tracer_provider": _provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in ("/health", "/livez"),
+    }
 
 
 async def instrument_connection(connection: Any) -> None:

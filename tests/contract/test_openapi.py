@@ -1,0 +1,81 @@
+"""The merged OpenAPI document is fresh, complete and honest, and every route's permission is on one list."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stack import openapi
+
+# Who may call what; a route that is not listed here fails, so nobody adds one without saying so.
+PERMISSIONS = {
+    "GET /products": "anyone",
+    "GET /products/{product_id}": "anyone",
+    "POST /products": "token",
+    "PUT /products/{product_id}": "token",
+    "DELETE /products/{product_id}": "token",
+    "GET /health": "anyone",
+    "POST /auth/register": "anyone",
+    "POST /auth/login": "anyone",
+    "POST /auth/token": "anyone",
+    "POST /auth/refresh": "anyone",
+    "POST /auth/logout": "anyone",
+    "GET /auth/me": "token",
+    "GET /.well-known/jwks.json": "anyone",
+    "GET /auth/health": "anyone",
+    "POST /sync/trigger": "token",
+    "GET /sync/status": "token",
+    "GET /sync/runs/{run_id}": "token",
+    "GET /sync/health": "anyone",
+}
+DOCUMENT = openapi.merged()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+
+
+def test_the_served_document_is_fresh() -> None:
+    assert openapi.PATH.read_text("utf-8") == openapi.rendered(), "run: make openapi"
+
+
+def test_every_route_declares_who_may_call_it() -> None:
+    seen = {name: "token" if operation.get("security") else "anyone" for name, operation in OPERATIONS.items()}
+    assert seen == PERMISSIONS
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_is_described(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"] and operation["tags"]
+    answers = operation["responses"]
+    assert any(status.startswith("2") for status in answers)
+    for status, answer in answers.items():
+        if status >= "400":
+            assert list(answer["content"]) == ["application/problem+json"], (status, answer)
+    if operation.get("security"):
+        assert {"401", "403"} <= set(answers)
+    if "requestBody" in operation:
+        assert {"400", "415", "422"} & set(answers)
+    if not name.endswith("health"):
+        assert "503" in answers
+
+
+def test_references_resolve() -> None:
+    def references(value: Any) -> Any:
+        if isinstance(value, dict):
+            yield from ([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+            for item in value.values():
+                yield from references(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    for reference in set(references(DOCUMENT)):
+        name = reference.removeprefix("#/components/schemas/")
+        assert name in DOCUMENT["components"]["schemas"], reference
+
+
+def test_internal_routes_are_nobodys_business() -> None:
+    assert "/internal" not in json.dumps(DOCUMENT["paths"])
