@@ -1,0 +1,69 @@
+"""Every command of the README runs as it stands there, on a fresh stack with its own address."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_main_job import until
+from tests.fixtures.stack import Launcher, running
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = dict(re.findall(r"<!-- block: (\w+) -->\n```sh\n(.*?)```", README, re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with running({}) as launcher:
+        yield launcher
+
+
+def shell(script: str, launcher: Launcher) -> str:
+    """The output of a block, where any failing command fails."""
+    environment = os.environ | {"RUN_DIR": str(launcher.run_dir.path)}
+    script = script.replace(".venv/bin/python", f'"{sys.executable}"')
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_block_has_its_test() -> None:
+    assert set(BLOCKS) == {"start", "tour", "commands", "migrations"}
+    assert README.count("```sh") == len(BLOCKS)
+
+
+def test_every_make_target_exists() -> None:
+    named = set(re.findall(r"(?:`|^|; )make ([a-z]+)", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert named <= targets, named - targets
+    assert BLOCKS["start"].strip() == "make run"
+
+
+def test_the_tour(launcher: Launcher) -> None:
+    import httpx
+
+    url = launcher.stack["gateway_url"]
+    until(lambda: httpx.get(f"{url}/products").json()["total"] == 194)
+    output = shell(BLOCKS["tour"].replace("http://localhost:8000", url), launcher)
+    assert "problem+json" not in output and '"status":4' not in output and '"status":5' not in output, output
+    for expected in ('"role":"admin"', '"total":194', '"price":999.99', '"price":8.99', "204", '"run_id"', '"sources"'):
+        assert expected in output, expected
+    assert output.count('"status":"ok","service"') == 3
+
+
+def test_the_migrations(launcher: Launcher) -> None:
+    output = shell(BLOCKS["migrations"], launcher)
+    assert "(head)" in output and "No new upgrade operations detected" in output
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+    for path in re.findall(r"`((?:tests|deploy|services|docs)/[\w./-]+)`", README):
+        assert (ROOT / path).exists(), path
