@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from stack import account, credentials, pgbinaries
+from stack import account, bindings, credentials, pgbinaries
 from stack.errors import StackError
 from stack.files import write_private
 from stack.paths import BOOTSTRAP_SQL
@@ -115,15 +114,14 @@ class Postgres:
 
     def _find_home(self) -> Path:
         """A folder that its user can reach: in the run directory, or else a private one bound to it."""
-        record = self.run_dir.postgres_home_file
-        if record.exists() and (bound := Path(record.read_text("utf-8").strip())).is_dir():
+        bound = bindings.bound_home(self.run_dir)
+        if bound is not None:
             return bound
         home = self.run_dir.path / "postgres"
         if self._account is None or self._account.can_reach(self.run_dir.path):
             home.mkdir(mode=0o700, exist_ok=True)
         else:
-            home = Path(tempfile.mkdtemp(prefix=f"products-api-{os.geteuid()}-data-", dir=pgbinaries.SHARED))
-            write_private(record, f"{home}\n")
+            home = bindings.bind_home(self.run_dir)
         if self._account is not None:
             self._account.own(home)
         return home

@@ -72,5 +72,5 @@ class RunDir:
         if not self._marker.exists():
             raise StackError(f"{self.path} was not made by this program; delete it yourself if you mean to")
         if self.postgres_home_file.exists():
-            shutil.rmtree(self.postgres_home_file.read_text("utf-8").strip(), ignore_errors=True)
+            shutil.rmtree(self.postgres_home_file.read_text("utf-8").rstrip("\n"), ignore_errors=True)
         shutil.rmtree(self.path)
