@@ -122,7 +122,7 @@ async def process(env: dict[str, str], port: int) -> AsyncIterator[tuple[httpx.A
     child = await asyncio.create_subprocess_exec(sys.executable, "-m", "auth", "serve", env=env, **pipe)
     reading = asyncio.create_task(_read(child, output))
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False) as client:
             async with asyncio.timeout(20):
                 while not await _answers(client):
                     assert child.returncode is None, output
