@@ -1,8 +1,11 @@
 """Runs, done by real worker processes against a real catalog."""
 
+import os
 import signal
 import time
 from functools import partial
+from random import Random
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -158,6 +161,34 @@ class TestCrash:
         done = run(rows, run_id)
         assert (done["attempt"], done["fetched"], done["created"], done["pages"]) == (4, 3000, 3000, 31)
         assert names(products) == {str(item["id"]): item["title"] for item in feed.products}
+
+    def test_kills_at_random_instants_lose_and_double_nothing(
+        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+    ) -> None:
+        """`KILLS=100` for the long version."""
+        random = Random(1)
+        feed.fill(5000)
+        feed.before = lambda skip: sleep(0.03)  # the source's own time  # type: ignore[func-returns-value]
+        launch("schedule")
+        worker = launch("work")
+        until(lambda: rows.execute("SELECT count(*) FROM sync.runs").fetchone() == (1,))
+        for _ in range(int(os.environ.get("KILLS", "2"))):
+            until(lambda worker=worker: psutil.Process(worker.process.pid).children(), 30)  # type: ignore[misc]
+            moment = time.monotonic() + random.uniform(0, 2)
+            until(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]
+            for child in psutil.Process(worker.process.pid).children()[: random.choice((0, 1, 1))]:
+                child.kill()
+            if random.random() < 0.7:
+                worker.process.kill()
+                worker.process.wait()
+                worker = launch("work")
+            if rows.execute("SELECT 1 FROM sync.runs WHERE state IN ('queued', 'running')").fetchone() is None:
+                ask(rows, bell)
+        until(lambda: rows.execute("SELECT 1 FROM sync.runs WHERE state <> 'succeeded'").fetchone() is None, 60)
+        assert names(products) == {str(item["id"]): item["title"] for item in feed.products}
+        kept = "SELECT DISTINCT created + updated + unchanged FROM sync.runs"
+        assert rows.execute(kept).fetchall() == [(5000,)]
+        assert rows.execute("SELECT sum(created), sum(updated) FROM sync.runs").fetchone() == (5000, 0)
 
     def test_a_killed_job_is_counted_and_done_again(
         self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed

@@ -166,6 +166,9 @@ def work(settings: SyncSettings) -> None:
     """Work until SIGTERM or SIGINT; Redis may come late, go and come back."""
     stop = Stop()
     metrics.set_build_info("sync-worker")
+    for outcome in ("succeeded", "failed", "killed"):
+        # So that the first failure is an increase.
+        RUNS.labels(settings.source, outcome)
     checks = {"postgres": probes.schema_probe(settings), "redis": probes.redis_probe(connect(settings, seconds=0.8))}
     health = probes.Health("sync-worker", stop, checks)
     stop_metrics = metrics.serve(settings.host, settings.metrics_port, health.routes())
