@@ -1,5 +1,6 @@
 """Each service's migrations: safe in parallel, equal to its models, reversible, at hand in its folder."""
 
+import zlib
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 
 from stack.postgres import Postgres
+from tests.fixtures.stack import until
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "catalog", "sync")
@@ -52,6 +54,7 @@ STRUCTURE = """
     FROM pg_policies WHERE schemaname = %(schema)s::text
     ORDER BY 1, 2, 3
 """
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND wait_event = 'advisory'"
 
 
 def structure(server: Postgres, schema: str) -> list[tuple[object, ...]]:
@@ -81,10 +84,15 @@ def alembic(migrated: Postgres, service: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_three_at_once_all_succeed(migrated: Postgres, begin: Run, service: str, alembic: Alembic) -> None:
-    """As three replicas that start on an empty database."""
+    """As three replicas that start on an empty database, each of which would make the tables."""
     before = structure(migrated, service)
     alembic("downgrade", "base")
-    for process in [begin(service, service, "migrate") for _ in range(3)]:
+    with psycopg.connect(migrated.url(), autocommit=True) as connection:
+        # Held until all three ask for it, so that none is done before the last one comes.
+        connection.execute("SELECT pg_advisory_lock(%s)", [zlib.crc32(f"migrate {service}".encode())])
+        started = [begin(service, service, "migrate") for _ in range(3)]
+        until(lambda: connection.execute(WAITING, [f"{service}_svc"]).fetchone() == (3,), 60)
+    for process in started:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
     assert structure(migrated, service) == before
