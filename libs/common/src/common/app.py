@@ -63,7 +63,6 @@ def create(
                 "Content-Type",
                 "If-Match",
                 "If-None-Match",
-                "Idempotency-Key",
                 "X-Request-ID",
             ],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],

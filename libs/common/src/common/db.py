@@ -1,7 +1,7 @@
 """PostgreSQL: one engine for writes, one pool for hot reads, and deadlines that hold when it freezes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
@@ -21,14 +21,12 @@ __all__ = [
     "Database",
     "ReadSession",
     "WriteSession",
-    "after_commit",
     "dependency_failed",
     "value_refused",
 ]
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
-AfterCommit = Callable[[], Awaitable[None]]
 
 
 class Connection(AsyncConnection[Any]):
@@ -155,17 +153,10 @@ class Database:
         async with self._sessions() as session:
             yield session
             await session.commit()
-        for callback in session.info.pop("after_commit", ()):
-            await callback()
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session outside transactions, for reads."""
         return self._sessions(bind=self.engine.execution_options(isolation_level="AUTOCOMMIT"))
-
-
-def after_commit(session: AsyncSession, callback: AfterCommit) -> None:
-    """Run `callback` once the session's transaction is committed; never if it is rolled back."""
-    session.info.setdefault("after_commit", []).append(callback)
 
 
 async def _write_session(request: Request) -> AsyncGenerator[AsyncSession]:
