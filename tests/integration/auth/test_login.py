@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from auth.app import build
@@ -132,6 +133,7 @@ async def test_replicas_count_together(auth_settings: AuthSettings, clock: Clock
 
 async def test_without_redis_the_process_counts_alone(auth_settings: AuthSettings, free_port: int) -> None:
     away = SecretStr(f"redis://127.0.0.1:{free_port}/0")
+    alone = _counted("products_auth_limits_fallbacks_total")
     async with serving(build(auth_settings.model_copy(update={"redis_url": away}))) as client:
         assert (await register(client, "ada@example.com")).status_code == 201
         assert (await login(client, "ada@example.com")).status_code == 200
@@ -140,6 +142,18 @@ async def test_without_redis_the_process_counts_alone(auth_settings: AuthSetting
         assert (await login(client, "ada@example.com")).status_code == 429
         health = (await client.get("/health")).json()
         assert (health["status"], health["checks"]["redis"]["status"]) == ("degraded", "failed")
+    assert _counted("products_auth_limits_fallbacks_total") > alone
+
+
+async def test_logins_are_counted_by_outcome(auth: httpx.AsyncClient) -> None:
+    names = ("passed", "refused", "throttled")
+    before = [_counted("products_auth_logins_total", outcome=name) for name in names]
+    await register(auth, "ada@example.com")
+    await login(auth, "ada@example.com")
+    await _fail(auth, 5)
+    await login(auth, "ada@example.com")
+    after = [_counted("products_auth_logins_total", outcome=name) for name in names]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 5, 1]
 
 
 async def test_a_deleted_users_token_is_refused(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
@@ -159,6 +173,10 @@ async def test_a_service_is_not_a_user(auth: httpx.AsyncClient) -> None:
 async def _fail(client: httpx.AsyncClient, times: int) -> None:
     for _ in range(times):
         assert_problem(await login(client, "ada@example.com", WRONG), 401)
+
+
+def _counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 def _without_id(answer: httpx.Response) -> dict[str, Any]:

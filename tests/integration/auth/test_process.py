@@ -82,12 +82,6 @@ async def test_an_account_that_becomes_admin_keeps_its_password(
     assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == [("admin", "kept")]
 
 
-def test_create_admin_refuses_a_short_password(auth_settings: AuthSettings) -> None:
-    done = auth(environment(auth_settings), "create-admin", "root@example.com", stdin="short")
-    assert done.returncode == 2
-    assert done.stderr.startswith("create-admin: password: ")
-
-
 async def test_no_secret_is_logged(auth_settings: AuthSettings, free_port: int) -> None:
     sent: set[str] = {CANARY, SECRET, SYNC_SECRET, "auth-test-role"}
     log_level = {"LOG_LEVEL": "debug", "PORT": str(free_port), "METRICS_PORT": "0"}
