@@ -106,6 +106,23 @@ class TestLife:
                 k: v for k, v in full.headers.items() if k not in own
             }
 
+    async def test_a_failed_commit_is_never_answered_with_201(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings
+    ) -> None:
+        async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
+            await connection.execute("""
+                CREATE FUNCTION catalog.refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'at the commit' USING ERRCODE = '40001'; END $$;
+                CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON catalog.products DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION catalog.refuse()
+            """)
+            try:
+                answer = await catalog.post("/products", json=LAPTOP, headers=auth_process.admin)
+            finally:
+                await connection.execute("DROP FUNCTION catalog.refuse() CASCADE")
+        problem_of(answer, 503)
+        assert (await catalog.get("/products")).json()["total"] == 0
+
 
 class TestList:
     async def test_pages_cover_everything_once(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
