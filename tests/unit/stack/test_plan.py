@@ -71,3 +71,11 @@ def test_a_source_of_ones_own_replaces_the_stand_in(run_dir: RunDir) -> None:
     assert bundled.environment("sync")["EXTERNAL_API_URL"] == f"http://127.0.0.1:{bundled.provider_port}/products"
     assert Stage.PROVIDER not in {spec.stage for spec in live.servers()}
     assert live.environment("sync")["EXTERNAL_API_URL"] == "https://dummyjson.com/products"
+
+
+def test_only_who_has_a_stand_in_drains_for_long(run_dir: RunDir) -> None:
+    specs = {spec.name: spec for spec in make(run_dir, REPLICAS_CATALOG="2").services()}
+    chosen = {spec.name: spec for spec in make(run_dir, REPLICAS_CATALOG="2", DRAIN_SECONDS="4").services()}
+
+    assert [specs[name].env["DRAIN_SECONDS"] for name in ("auth", "catalog", "catalog-2")] == ["0.2", "1.5", "1.5"]
+    assert chosen["catalog"].env["DRAIN_SECONDS"] == "4"

@@ -24,6 +24,8 @@ COMMANDS = {
     "sync-worker": ("sync", "work", Stage.WORKER, 4.0),
     "sync-scheduler": ("sync", "schedule", Stage.SCHEDULER, 2.0),
 }
+# Seconds from being asked to stop to not accepting any more.
+ALONE, SHARED = "0.2", "1.5"
 # The launcher's own, and the secrets that only their holders get.
 HELD_BACK = ("PORT", "RUN_DIR", "LOGS", "SECRET_KEY", "SYNC_CLIENT_SECRET", "PROMETHEUS_MULTIPROC_DIR")
 
@@ -86,7 +88,7 @@ class Plan:
             "LOG_FORMAT": "pretty" if self.pretty else "json",
             "DATABASE_URL": self.postgres.url(service),
             "REDIS_URL": self.valkey.url(),
-            "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or "0.2",
+            "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or ALONE,
             "FORWARDED_ALLOW_IPS": HOST,
             "PYTHONUNBUFFERED": "1",
         }
@@ -120,13 +122,18 @@ class Plan:
         return Spec(
             name=name,
             argv=[sys.executable, "-m", module, command],
-            env=self.environment(module) | {"PORT": str(port), "METRICS_PORT": str(metrics_port)},
+            env=self.environment(module) | {"PORT": str(port), "METRICS_PORT": str(metrics_port)} | self._drain(name),
             stage=stage,
             url=url,
             metrics_url=f"{metrics}/metrics",
             health_url=f"{url or metrics}/health",
             grace=grace,
         )
+
+    def _drain(self, name: str) -> dict[str, str]:
+        """Where another replica takes over, a process waits until the gateway's next look has seen it leave."""
+        shared = self.settings.replicas[_kind(name)] > 1 and not self.settings.environment.get("DRAIN_SECONDS")
+        return {"DRAIN_SECONDS": SHARED} if shared else {}
 
     def _provider(self, port: int) -> Spec:
         url = f"http://{HOST}:{port}/products"

@@ -70,13 +70,7 @@ class Supervisor:
         await self._until(server, postgres.is_ready)
         postgres.bootstrap()
         state.write_environments(self._run_dir, self._plan)
-        for spec in self._plan.services():
-            self._launch(spec)
-        # All schemas at once; services that are already up turn ready when theirs is.
-        schemas = Schemas(postgres)
-        if outdated := schemas.outdated():
-            await asyncio.gather(*(self._migrate(service) for service in outdated))
-            schemas.remember()
+        await self._start_services()
         # The gateway is asked last: it can only be as healthy as what stands behind it.
         behind = [process for process in self._processes if process.spec.stage is not Stage.GATEWAY]
         await asyncio.gather(*(self._until_healthy(process) for process in behind))
@@ -87,6 +81,20 @@ class Supervisor:
         self._console.say(f"ready after {time.monotonic() - began:.1f} s")
         if not self._background:
             self._console.follow()
+
+    async def _start_services(self) -> None:
+        """Answering ones at once: they turn ready when their schema is. Background work needs its tables."""
+        services = self._plan.services()
+        for spec in services:
+            if spec.stage is Stage.API:
+                self._launch(spec)
+        schemas = Schemas(self._plan.postgres)
+        if outdated := schemas.outdated():
+            await asyncio.gather(*(self._migrate(service) for service in outdated))
+            schemas.remember()
+        for spec in services:
+            if spec.stage is not Stage.API:
+                self._launch(spec)
 
     def _launch(self, spec: Spec) -> Process:
         log = LogFile(self._run_dir.logs / f"{spec.name}.log")
