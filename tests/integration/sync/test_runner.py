@@ -282,7 +282,7 @@ POINTS = "[products.providers]\nstuck = evil:Stuck\nleaves = evil:Leaves\n"
 
 
 class TestInstalledProvider:
-    @pytest.mark.parametrize("name, within", [("leaves", 5), ("stuck", 25)])
+    @pytest.mark.parametrize("name, within", [("leaves", 15), ("stuck", 35)])
     def test_one_that_kills_or_blocks_its_process_is_counted_and_the_worker_lives(
         self, launch: Launch, rows: Rows, tmp_path: Any, name: str, within: int
     ) -> None:
