@@ -38,7 +38,7 @@ REQUIRED = {
 COMMON_FAULTS = {
     "DATABASE_URL": "postgresql://canary@host/products",
     "REDIS_URL": "https://canary",
-    "BACKEND_CORS_ORIGINS": "*",
+    "BACKEND_CORS_ORIGINS": "https://canary/path",
     "LOG_LEVEL": "canary",
     "LOG_FORMAT": "canary",
     "PORT": "canary",
@@ -143,7 +143,7 @@ def test_what_is_missing_is_named(service: str) -> None:
     assert sorted(done.stderr.splitlines()) == sorted(f"settings: {name}: is not set" for name in required)
 
 
-@pytest.mark.parametrize(("container", "service"), [("auth", "auth"), ("sync-api", "sync")])
+@pytest.mark.parametrize(("container", "service"), [("auth", "auth"), ("catalog", "catalog"), ("sync-api", "sync")])
 def test_production_refuses_the_secrets_of_compose(container: str, service: str) -> None:
     """What is in a public file is no secret, however it came into the environment."""
     given = yaml.safe_load(COMPOSE)["services"][container]["environment"]
@@ -153,5 +153,5 @@ def test_production_refuses_the_secrets_of_compose(container: str, service: str)
     assert KINDS[service].model_validate({name.lower(): value for name, value in defaults.items()})
     done = start(service, defaults | {"APP_ENV": "production", "ADMIN_REGISTRATION": "never"})
     refused = set(re.findall(r"^settings: ([A-Z_]+): ", done.stderr, re.M))
-    secrets = {"SECRET_KEY", "SYNC_CLIENT_SECRET"} & names(KINDS[service])
+    secrets = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SYNC_CLIENT_SECRET"} & names(KINDS[service])
     assert (done.returncode, refused) == (2, secrets)

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -46,13 +46,16 @@ class ServiceSettings(BaseSettings):
             raise ValueError("must be a postgresql:// or postgresql+psycopg:// URL")
         if info.data.get("app_env") == "production" and not url.password and "passfile" not in url.query:
             raise ValueError("must name a password in production")
+        _refuse_example_password(url, info)
         return SecretStr(url._replace(scheme="postgresql").geturl())
 
     @field_validator("redis_url")
     @classmethod
-    def _redis(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+    def _redis(cls, value: SecretStr, info: Any) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        if url.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must be a redis://, rediss:// or unix:// URL")
+        _refuse_example_password(url, info)
         return value
 
     @field_validator("backend_cors_origins", mode="before")
@@ -69,13 +72,18 @@ class ServiceSettings(BaseSettings):
         for origin in value:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-                raise ValueError(f"{origin!r} is not an origin like https://shop.example; '*' is refused")
+                raise ValueError("each must be an origin like https://shop.example; '*' is refused")
         return tuple(origin.rstrip("/") for origin in value)
 
     @property
     def sqlalchemy_url(self) -> str:
         """The one DATABASE_URL with SQLAlchemy's name for psycopg 3."""
         return self.database_url.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _refuse_example_password(url: SplitResult, info: Any) -> None:
+    if info.data.get("app_env") == "production" and EXAMPLE_SECRETS.search(url.password or ""):
+        raise ValueError("names a password that looks like an example")
 
 
 S = TypeVar("S", bound=ServiceSettings)
