@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
+from stack import leftovers
 from stack.errors import StackError
 from stack.logfile import tail
 from stack.ports import check_free
@@ -26,9 +27,10 @@ def start(settings: Settings) -> None:
     """Return when the stack is ready; it lives on when this process ends."""
     run_dir = RunDir(settings.run_dir)
     run_dir.create()
-    run_dir.lock().close()  # refuses a second start before the log of the first is overwritten
-    if settings.port:
-        check_free(settings.port)
+    with run_dir.lock():  # refuses a second start before the log of the first is overwritten
+        leftovers.clear(run_dir)
+        if settings.port:
+            check_free(settings.port)
     log = run_dir.logs / "launcher.log"
     with log.open("wb") as output:
         launcher = subprocess.Popen(
