@@ -44,13 +44,13 @@ def test_only_the_gateway_is_open_and_only_to_this_machine() -> None:
     assert not [name for name, it in SERVICES.items() if "network_mode" in it or it.get("privileged")]
 
 
-@pytest.mark.parametrize("name", RUNNING)
+@pytest.mark.parametrize("name", sorted(RUNNING))
 def test_what_runs_is_watched_and_comes_back(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
     assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
 
 
-@pytest.mark.parametrize("name", ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
 def test_a_migration_runs_once(name: str) -> None:
     assert SERVICES[name]["restart"] == "no"
     assert needs(name) == {"postgres": "service_healthy"}
