@@ -58,6 +58,11 @@ class Pulse:
 
     answered = float("-inf")
 
+    def beat(self, connection: Connection) -> None:
+        """The server has just answered on this connection, which belongs to this process."""
+        connection.pulse = self
+        self.answered = asyncio.get_running_loop().time()
+
     def patience(self) -> float:
         return context.patience(DEFAULT_WAIT, self.answered)
 
@@ -116,14 +121,20 @@ class Database:
         )
 
     async def _connect(self) -> Connection:
-        async with asyncio.timeout(self._pulse.patience()):
-            connection = await Connection.connect(self._dsn, **self._options)
-        connection.pulse = self._pulse
+        attempt = asyncio.ensure_future(Connection.connect(self._dsn, **self._options))
+        try:
+            while not (await asyncio.wait({attempt}, timeout=0.05))[0]:
+                if not self._pulse.patience():
+                    raise TimeoutError("PostgreSQL takes no connection")
+        finally:
+            attempt.cancel()
+        connection = attempt.result()
+        self._pulse.beat(connection)
         await tracing.instrument_connection(connection)
         return connection
 
     async def _configure(self, connection: Connection) -> None:
-        connection.pulse = self._pulse
+        self._pulse.beat(connection)
         for kind, loader in self._loaders.items():
             connection.adapters.register_loader(kind, loader)
         await tracing.instrument_connection(connection)
