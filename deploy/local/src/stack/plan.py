@@ -1,5 +1,6 @@
 """Which processes a stack has, with which ports and environment."""
 
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,6 +129,8 @@ class Plan:
             metrics_url=f"{metrics}/metrics",
             health_url=f"{url or metrics}/health",
             grace=grace,
+            # A worker would for a minute try to give its run back to databases that die at the same moment.
+            death_signal=signal.SIGKILL if stage is Stage.WORKER else signal.SIGTERM,
         )
 
     def _drain(self, name: str) -> dict[str, str]:

@@ -84,6 +84,7 @@ class Postgres:
             stage=Stage.POSTGRES,
             account=self._account,
             stop_signal=signal.SIGINT,  # a fast shutdown; SIGTERM would wait for every client
+            death_signal=signal.SIGINT,
             before_start=self._stop_leftover,
         )
 

@@ -32,7 +32,7 @@ def spawn(spec: Spec, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_die_with(os.getpid(), spec.stop_signal),
+        preexec_fn=_die_with(os.getpid(), spec.death_signal),
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,

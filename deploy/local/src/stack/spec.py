@@ -24,7 +24,8 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One process of the stack. `env` is its whole environment; `before_start` clears what a crash of it left."""
+    """One process of the stack. `env` is its whole environment; `before_start` clears what a crash of it left;
+    `death_signal` comes when the launcher was killed."""
 
     name: str
     argv: Sequence[str]
@@ -36,4 +37,5 @@ class Spec:
     account: Account | None = None
     grace: float = 3.0
     stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGTERM
     before_start: Callable[[], None] | None = None
