@@ -27,7 +27,9 @@ down: ## Stop and remove the containers
 
 ##@ Develop
 test: .venv/dev ## Run the tests, T=path for one
-	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 2 --dist loadgroup tests)
+	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 3 --dist loadgroup tests)
+chaos: .venv/dev ## Random kills for minutes, KILLS=15
+	@$(PY) -m pytest -m chaos -s tests
 lint: .venv/dev ## Check style, types and house rules
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(PY) -m mypy && $(PY) -m tests.house
@@ -64,4 +66,4 @@ $(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || exit 1; \
 $(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
 endef
 
-.PHONY: run start stop status logs clean up down test lint format bench migrate migration openapi lock help
+.PHONY: run start stop status logs clean up down test chaos lint format bench migrate migration openapi lock help

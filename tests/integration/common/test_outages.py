@@ -18,6 +18,7 @@ from catalog.settings import CatalogSettings
 from stack.postgres import Postgres
 from stack.valkey import Valkey
 from tests.fixtures.service import serving
+from tests.fixtures.stack import folder
 
 # The promise is 1 s; a busy machine may schedule us late. Without deadlines of our own it would be 10 s and more.
 SLOWEST = 4.0
@@ -25,9 +26,9 @@ BACK_WITHIN = 5.0
 
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+def own_postgres() -> Iterator[Postgres]:
     """A server that the test may freeze and kill."""
-    with Postgres(tmp_path / "postgres", options={"fsync": "off"}) as server:
+    with folder() as run_dir, Postgres(run_dir, options={"fsync": "off"}) as server:
         yield server
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import httpx
 import psutil
+import pytest
 import psycopg
 import redis
 
@@ -162,17 +163,18 @@ class TestCrash:
         assert (done["attempt"], done["fetched"], done["created"], done["pages"]) == (4, 3000, 3000, 31)
         assert names(products) == {str(item["id"]): item["title"] for item in feed.products}
 
+    @pytest.mark.chaos
     def test_kills_at_random_instants_lose_and_double_nothing(
         self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
     ) -> None:
-        """`KILLS=100` for the long version."""
+        """`KILLS=100 make chaos` for a longer one."""
         random = Random(1)
         feed.fill(5000)
         feed.before = lambda skip: sleep(0.03)  # the source's own time  # type: ignore[func-returns-value]
         launch("schedule")
         worker = launch("work")
         until(lambda: rows.execute("SELECT count(*) FROM sync.runs").fetchone() == (1,))
-        for _ in range(int(os.environ.get("KILLS", "2"))):
+        for _ in range(int(os.environ.get("KILLS", "15"))):
             until(lambda worker=worker: psutil.Process(worker.process.pid).children(), 30)  # type: ignore[misc]
             moment = time.monotonic() + random.uniform(0, 2)
             until(lambda moment=moment: time.monotonic() > moment)  # type: ignore[misc]

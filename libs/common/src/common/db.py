@@ -16,14 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from common import context, tracing
 from common.settings import ServiceSettings
 
-__all__ = [
-    "Connection",
-    "Database",
-    "ReadSession",
-    "WriteSession",
-    "dependency_failed",
-    "value_refused",
-]
+__all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_failed", "value_refused"]
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0

@@ -16,6 +16,7 @@ from fastapi.security import OAuth2PasswordBearer
 from jose import jwk, jws
 from jose.backends import ECKey
 
+from common import context
 from common.errors import Forbidden, Unauthenticated, Unavailable
 
 __all__ = [
@@ -68,6 +69,10 @@ class Jwks:
         self._fetched = self._tried = float("-inf")
         self._lock = asyncio.Lock()
 
+    async def prefetch(self) -> None:
+        """Fetch the keys before the first request needs them; auth may still be starting."""
+        await self._refresh(force=True)
+
     async def key(self, kid: str) -> Any | None:
         age = time.monotonic() - self._fetched
         if kid not in self._keys or age > self.FRESH:
@@ -85,7 +90,8 @@ class Jwks:
                 return
             self._tried = now
             try:
-                answer = (await self._http.get(self._url, timeout=0.7)).raise_for_status().json()
+                with context.extended():
+                    answer = (await self._http.get(self._url, timeout=0.7)).raise_for_status().json()
                 keys = {item["kid"]: jwk.construct(item, ALGORITHM) for item in answer["keys"]}
             except Exception as error:
                 log.warning("cannot fetch the signing keys: %s", type(error).__name__)

@@ -6,15 +6,7 @@ from typing import Any
 
 from common.settings import ServiceSettings
 
-__all__ = [
-    "current_traceparent",
-    "flush",
-    "instrument_connection",
-    "of_requests",
-    "setup",
-    "span",
-    "trace_id",
-]
+__all__ = ["current_traceparent", "flush", "instrument_connection", "of_requests", "setup", "span", "trace_id"]
 
 _provider: Any = None
 

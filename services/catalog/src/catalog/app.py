@@ -1,5 +1,6 @@
 """Composes the catalog service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +30,10 @@ def build(settings: CatalogSettings) -> app.Service:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with httpx.AsyncClient() as http:
             await db.open()
-            yield {"db": db, "keys": Jwks(settings.auth_url, http), "health": checks}
+            keys = Jwks(settings.auth_url, http)
+            prefetch = asyncio.create_task(keys.prefetch())
+            yield {"db": db, "keys": keys, "health": checks}
+            prefetch.cancel()
             await cache.aclose()
             await db.close()
 

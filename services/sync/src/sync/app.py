@@ -1,5 +1,6 @@
 """Composes the sync API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,7 +29,9 @@ def build(settings: SyncSettings) -> app.Service:
         async with httpx.AsyncClient() as http:
             await db.open()
             keys = Jwks(settings.auth_url, http)
+            prefetch = asyncio.create_task(keys.prefetch())
             yield {"db": db, "redis": bell, "keys": keys, "health": checks, "settings": settings}
+            prefetch.cancel()
             await bell.aclose()
             await db.close()
 
