@@ -11,8 +11,8 @@ from uuid import UUID
 
 import httpx
 import psutil
-import pytest
 import psycopg
+import pytest
 import redis
 
 from stack.valkey import Valkey
