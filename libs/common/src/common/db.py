@@ -144,7 +144,7 @@ class Database:
         """Rows (tuples) of one statement, outside any transaction; tries anew on connections that died unused."""
         while True:
             try:
-                async with self._pool.connection(timeout=min(0.8, self._pulse.patience())) as connection:
+                async with self._pool.connection(timeout=min(0.6, self._pulse.patience())) as connection:
                     return await (await connection.execute(query, params)).fetchall()
             except (PoolTimeout, psycopg.OperationalError) as error:
                 unused = isinstance(error, PoolTimeout) or (connection.closed and not isinstance(error, _Silent))

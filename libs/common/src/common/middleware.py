@@ -114,7 +114,7 @@ class Limits:
 class Deadline:
     """Starts each request's time for its dependencies: a public one answers within 1 s even if they are frozen."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float = 0.8, longest: float = 5.0, internal: float = 60.0) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = 0.6, longest: float = 5.0, internal: float = 60.0) -> None:
         self.app = app
         self.public = (seconds, longest)
         self.internal = (internal, internal)
