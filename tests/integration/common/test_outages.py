@@ -12,9 +12,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
+from common.db import Database
 from stack.postgres import Postgres
 from stack.valkey import Valkey
 from tests.fixtures.service import serving
@@ -165,3 +168,24 @@ class TestDrain:
         finally:
             process.kill()
             process.wait(5)
+
+
+async def test_a_job_outside_a_request_does_not_wait_forever(
+    own_postgres: Postgres, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.db.DEFAULT_WAIT", 0.5)
+    settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
+    db = Database(settings, application="test")
+    async with db.session() as session:
+        assert await session.scalar(text("SELECT 1")) == 1
+        frozen = family(own_postgres)
+        for process in frozen:
+            process.suspend()
+        try:
+            with pytest.raises(OperationalError):
+                await asyncio.wait_for(session.scalar(text("SELECT 1")), SLOWEST)
+            await session.rollback()
+        finally:
+            for process in frozen:
+                process.resume()
+    await db.close()

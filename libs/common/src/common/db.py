@@ -56,16 +56,18 @@ class Pulse:
         connection.pulse = self
         self.answered = asyncio.get_running_loop().time()
 
-    def patience(self) -> float:
-        return context.patience(DEFAULT_WAIT, self.answered)
+    def patience(self, waited: float = 0.0) -> float:
+        return context.patience(max(0.0, DEFAULT_WAIT - waited), self.answered)
 
     def watched(self, gen: PQGen[Any]) -> PQGen[Any]:
         """psycopg's exchange, given up when a check finds patience at its end."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             state = next(gen)
             while True:
                 ready = yield state
-                if not ready and not self.patience():
+                if not ready and not self.patience(clock() - began):
                     raise _Silent("PostgreSQL does not answer")
                 state = gen.send(ready)
         except StopIteration as end:
