@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["accept_request_id", "extended", "patience", "request_id", "start_deadline"]
+__all__ = ["accept_request_id", "extended", "forgive", "patience", "request_id", "start_deadline"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
@@ -21,11 +21,11 @@ def accept_request_id(sent: bytes | None) -> str:
 
 @dataclass
 class _Deadline:
-    """Waits end at `expires`, or as long as the dependency keeps answering, `seconds` after its last answer."""
+    """Waits end `seconds` after the first one began or the dependency last answered, and never after `longest`."""
 
     seconds: float
-    expires: float
     longest: float
+    expires: float | None = None
 
 
 _deadline: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
@@ -33,8 +33,7 @@ _deadline: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
 
 def start_deadline(seconds: float, longest: float) -> None:
     """From now, waiting for a silent dependency ends within `seconds`, for a busy one within `longest`."""
-    now = asyncio.get_running_loop().time()
-    _deadline.set(_Deadline(seconds, now + seconds, now + longest))
+    _deadline.set(_Deadline(seconds, asyncio.get_running_loop().time() + longest))
 
 
 def patience(default: float, answered: float = float("-inf")) -> float:
@@ -45,8 +44,17 @@ def patience(default: float, answered: float = float("-inf")) -> float:
     """
     if (deadline := _deadline.get()) is None:
         return default
+    now = asyncio.get_running_loop().time()
+    if deadline.expires is None:
+        deadline.expires = now + deadline.seconds
     expires = min(max(deadline.expires, answered + deadline.seconds), deadline.longest)
-    return max(0.0, expires - asyncio.get_running_loop().time())
+    return max(0.0, expires - now)
+
+
+def forgive(seconds: float) -> None:
+    """This process itself was late by `seconds`; the dependency is not to blame for them."""
+    if seconds > 0 and (deadline := _deadline.get()) is not None and deadline.expires is not None:
+        deadline.expires += seconds
 
 
 @contextmanager
@@ -58,5 +66,5 @@ def extended() -> Iterator[None]:
         yield
     finally:
         if deadline is not None:
-            deadline.expires += loop.time() - began
             deadline.longest += loop.time() - began
+            forgive(loop.time() - began)

@@ -20,6 +20,8 @@ __all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
+# How often a wait looks whether it has taken too long.
+CHECK_SECONDS = 0.05
 
 
 class Connection(AsyncConnection[Any]):
@@ -34,7 +36,7 @@ class Connection(AsyncConnection[Any]):
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; raises OperationalError at the deadline."""
         try:
-            value = await waiting.wait_async(self.pulse.watched(gen), self.pgconn.socket, interval=0.05)
+            value = await waiting.wait_async(self.pulse.watched(gen), self.pgconn.socket, interval=CHECK_SECONDS)
         except (_Silent, asyncio.CancelledError):
             self.pgconn.finish()
             raise
@@ -59,6 +61,12 @@ class Pulse:
     def patience(self, waited: float = 0.0) -> float:
         return context.patience(max(0.0, DEFAULT_WAIT - waited), self.answered)
 
+    def silent(self, asked: float, began: float) -> bool:
+        """Whether a wait is to end, by a check that was `asked` for then; a late check is our own lateness."""
+        now = asyncio.get_running_loop().time()
+        context.forgive(now - asked - CHECK_SECONDS)
+        return not self.patience(now - began)
+
     def watched(self, gen: PQGen[Any]) -> PQGen[Any]:
         """psycopg's exchange, given up when a check finds patience at its end."""
         clock = asyncio.get_running_loop().time
@@ -66,8 +74,9 @@ class Pulse:
         try:
             state = next(gen)
             while True:
+                asked = clock()
                 ready = yield state
-                if not ready and not self.patience(clock() - began):
+                if not ready and self.silent(asked, began):
                     raise _Silent("PostgreSQL does not answer")
                 state = gen.send(ready)
         except StopIteration as end:
@@ -116,11 +125,14 @@ class Database:
         )
 
     async def _connect(self) -> Connection:
+        clock = asyncio.get_running_loop().time
         attempt = asyncio.ensure_future(Connection.connect(self._dsn, **self._options))
+        began = asked = clock()
         try:
-            while not (await asyncio.wait({attempt}, timeout=0.05))[0]:
-                if not self._pulse.patience():
+            while not (await asyncio.wait({attempt}, timeout=CHECK_SECONDS))[0]:
+                if self._pulse.silent(asked, began):
                     raise TimeoutError("PostgreSQL takes no connection")
+                asked = clock()
         finally:
             attempt.cancel()
         connection = attempt.result()

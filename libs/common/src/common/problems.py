@@ -105,17 +105,10 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
-    for kind in (HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _handle)
     # Exception alone would go to Starlette's outermost layer, which raises it again after answering.
-    for dependency in (
-        psycopg.Error,
-        sqlalchemy.exc.SQLAlchemyError,
-        PoolTimeout,
-        OSError,
-        redis.exceptions.RedisError,
-    ):
-        app.add_exception_handler(dependency, _handle)
+    dependencies = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, PoolTimeout, OSError, redis.exceptions.RedisError)
+    for kind in (HTTPException, RequestValidationError, Exception, *dependencies):
+        app.add_exception_handler(kind, _handle)
 
 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
