@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fixtures.stack import ORIGIN
+from tests.fixtures.stack import ORIGIN, until
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -47,14 +46,6 @@ def admin(gateway: httpx.Client) -> dict[str, str]:
     return {"Authorization": f"Bearer {body['access_token']}"}
 
 
-def until(condition: Any, seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
-    return value
-
-
 def sync_now(gateway: httpx.Client, admin: dict[str, str]) -> dict[str, Any]:
     """Trigger a sync and wait for its end."""
     answer = gateway.post("/sync/trigger", headers=admin)
@@ -66,7 +57,8 @@ def sync_now(gateway: httpx.Client, admin: dict[str, str]) -> dict[str, Any]:
         run: dict[str, Any] = gateway.get(status_url, headers=admin).json()
         return run if run["state"] in ("succeeded", "failed") else None
 
-    run: dict[str, Any] = until(finished)
+    run = until(finished)
+    assert run is not None
     return run
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_main_job import until
-from tests.fixtures.stack import Launcher, running
+from tests.fixtures.stack import Launcher, running, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

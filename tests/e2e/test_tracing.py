@@ -5,9 +5,9 @@ import sys
 
 import httpx
 
-from tests.e2e.test_main_job import sync_now, until
+from tests.e2e.test_main_job import sync_now
 from tests.fixtures.otlp import Span, receiving
-from tests.fixtures.stack import running
+from tests.fixtures.stack import running, until
 
 ADMIN = {"email": "admin@example.com", "password": "admin123"}
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -21,7 +21,7 @@ from common.db import Database
 from stack.postgres import Postgres
 from stack.valkey import Valkey
 from tests.fixtures.service import serving
-from tests.fixtures.stack import folder
+from tests.fixtures.stack import folder, until
 
 # The promise is 1 s; a busy machine may schedule us late. Without deadlines of our own it would be 10 s and more.
 SLOWEST = 4.0
@@ -133,13 +133,6 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valk
             await asyncio.sleep(0.05)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 class TestDrain:
     def test_sigterm_says_not_ready_first_and_finishes_work(self, own_postgres: Postgres, valkey_url: str) -> None:
         from stack.ports import Ports
@@ -161,9 +154,9 @@ class TestDrain:
                     except httpx.TransportError:
                         return False
 
-                wait_for(healthy)
+                until(healthy)
                 process.send_signal(signal.SIGTERM)
-                wait_for(lambda: client.get("/health").status_code == 503, 0.9)
+                until(lambda: client.get("/health").status_code == 503, 0.9)
                 # Still accepting and serving while it drains.
                 assert httpx.get(f"http://127.0.0.1:{port}/products").status_code == 200
                 assert process.wait(10) in (0, -signal.SIGTERM, 143)

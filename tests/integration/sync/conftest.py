@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from stack.ports import Ports
 from stack.valkey import Valkey
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import SECRET, Auth, role_url
-from tests.fixtures.stack import folder
+from tests.fixtures.stack import folder, until
 
 Make = Callable[..., SyncSettings]
 
@@ -250,14 +249,6 @@ def launch(
     for process in launcher.running:
         process.process.kill()
         process.process.wait(10)
-
-
-def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
-    """Wait for a condition, look often, fail when it does not come true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.02)
 
 
 async def eventually(condition: Callable[[], object], timeout: float = 5.0) -> None:
