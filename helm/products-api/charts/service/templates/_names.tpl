@@ -1,0 +1,47 @@
+{{/* What all names begin with. */}}
+{{- define "service.name" -}}
+{{- $name := .Values.global.name | default .Release.Name -}}
+{{- if gt (len $name) 36 -}}
+{{- fail (printf "the name %q has %d characters, at most 36 are possible: choose a shorter release name or set global.name" $name (len $name)) -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
+{{/* Labels that select the pods of a component: dict root, component. */}}
+{{- define "service.selector" -}}
+app.kubernetes.io/name: products-api
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Labels of an object: dict root, component. */}}
+{{- define "service.labels" -}}
+{{ include "service.selector" . }}
+app.kubernetes.io/part-of: products-api
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: products-api-{{ .root.Chart.Version }}
+{{- with .root.Values.global.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Name and labels of an object: dict root, component. */}}
+{{- define "service.metadata" -}}
+name: {{ include "service.name" .root }}-{{ .component }}
+labels:
+  {{- include "service.labels" . | nindent 2 }}
+{{- end }}
+
+{{/* An image of this project: dict root, image (repository, tag, digest; empty ones are those of global.image). */}}
+{{- define "service.image" -}}
+{{- $global := .root.Values.global.image -}}
+{{- $image := .image | default $global -}}
+{{- with $global.registry }}{{ . }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $global.tag | default .root.Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* The Secret with generated or given secrets. */}}
+{{- define "service.secret" -}}
+{{ .Values.global.existingSecret | default (printf "%s-secrets" (include "service.name" .)) }}
+{{- end }}

@@ -1,0 +1,132 @@
+{{/* The security context of a pod: the user id. Meets Pod Security Standard "restricted". */}}
+{{- define "service.podSecurity" -}}
+{runAsNonRoot: true, runAsUser: {{ . }}, runAsGroup: {{ . }}, fsGroup: {{ . }}, fsGroupChangePolicy: OnRootMismatch, seccompProfile: {type: RuntimeDefault}}
+{{- end }}
+
+{{- define "service.containerSecurity" -}}
+{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+{{- end }}
+
+{{/* The values of a process: dict root, process; what it does not say is as in global.process. */}}
+{{- define "service.process" -}}
+{{- mustMergeOverwrite (deepCopy .root.Values.global.process) (.process | default dict) | toJson -}}
+{{- end }}
+
+{{- define "service.podAnnotations" -}}
+{{- with .checksum }}
+checksum/configuration: {{ . }}
+{{- end }}
+{{- if and .ports.metrics .root.Values.global.scrapeAnnotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: "9100"
+prometheus.io/path: /metrics
+{{- end }}
+{{- with .process.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The pod template of a process: dict root, component, process (complete), args, image, environment, configMap,
+checksum, ports (name: number), probes. Every container of ours is made here, long-running or not.
+*/}}
+{{- define "service.pod" -}}
+{{- $process := .process -}}
+metadata:
+  labels:
+    {{- include "service.selector" . | nindent 4 }}
+    {{- with mustMerge (dict) $process.podLabels .root.Values.global.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with include "service.podAnnotations" . | fromYaml }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  securityContext: {{ include "service.podSecurity" 65532 }}
+  {{- with $process.serviceAccountName }}
+  serviceAccountName: {{ . }}
+  {{- end }}
+  {{- with .root.Values.global.imagePullSecrets }}
+  imagePullSecrets: {{ toJson . }}
+  {{- end }}
+  {{- with $process.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "initContainers" }}
+  {{- with get $process $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+  {{- if .ports }}
+  terminationGracePeriodSeconds: {{ $process.terminationGracePeriodSeconds }}
+  {{- with $process.topologySpread }}
+  {{- if .enabled }}
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: {{ .topologyKey }}
+      whenUnsatisfiable: {{ .whenUnsatisfiable }}
+      labelSelector:
+        matchLabels:
+          {{- include "service.selector" $ | nindent 10 }}
+  {{- end }}
+  {{- end }}
+  {{- else }}
+  restartPolicy: OnFailure
+  {{- end }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "service.image" . | quote }}
+      imagePullPolicy: {{ .root.Values.global.image.pullPolicy }}
+      {{- with .args }}
+      args: {{ toJson . }}
+      {{- end }}
+      securityContext: {{ include "service.containerSecurity" . }}
+      {{- if or .configMap $process.extraEnvFrom }}
+      envFrom:
+        {{- with .configMap }}
+        - configMapRef: {name: {{ . }}}
+        {{- end }}
+        {{- with $process.extraEnvFrom }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      {{- if or .environment $process.extraEnv }}
+      env:
+        {{- with .environment }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+        {{- with $process.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      {{- with .ports }}
+      ports:
+        {{- range $name, $number := . }}
+        - {name: {{ $name }}, containerPort: {{ $number }}}
+        {{- end }}
+      {{- end }}
+      {{- with .probes }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+      {{- if and .ports.http $process.preStopSeconds }}
+      lifecycle: {preStop: {exec: {command: [sleep, {{ $process.preStopSeconds | quote }}]}}}
+      {{- end }}
+      resources: {{ toJson $process.resources }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        {{- with $process.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with $process.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    {{- with $process.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}

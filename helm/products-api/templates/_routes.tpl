@@ -1,0 +1,12 @@
+{{/* The public paths and who serves them: the whole of what is reachable from outside. */}}
+{{- define "products.routes" -}}
+{{- if .Values.auth.enabled }}
+- {component: auth, prefixes: [/auth], paths: [/.well-known/jwks.json]}
+{{- end }}
+{{- if .Values.catalog.enabled }}
+- {component: catalog, prefixes: [/products, /docs], paths: [/redoc, /openapi.json, /health]}
+{{- end }}
+{{- if .Values.sync.enabled }}
+- {component: sync-api, prefixes: [/sync], paths: []}
+{{- end }}
+{{- end }}
