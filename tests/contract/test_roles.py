@@ -163,7 +163,7 @@ def test_bootstrap_without_passwords_does_nothing(migrated: Postgres) -> None:
 def test_the_init_script_of_compose_sets_the_passwords(server: Postgres, tmp_path: Path) -> None:
     """As the postgres image runs it: by psql, with the passwords in the environment alone."""
     script = tmp_path / "init.sql"
-    text = (ROOT / "deploy/postgres/init.sql").read_text("utf-8")
+    text = (ROOT / "helm/products-api/files/init.sql").read_text("utf-8")
     assert "\\i /bootstrap.sql" in text
     script.write_text(text.replace("/bootstrap.sql", str(BOOTSTRAP_SQL)), "utf-8")
     url = urlsplit(server.url())
