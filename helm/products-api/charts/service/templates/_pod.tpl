@@ -3,8 +3,9 @@
 {runAsNonRoot: true, runAsUser: {{ . }}, runAsGroup: {{ . }}, fsGroup: {{ . }}, fsGroupChangePolicy: OnRootMismatch, seccompProfile: {type: RuntimeDefault}}
 {{- end }}
 
+{{/* The security context of a container: whether its root is read-only. */}}
 {{- define "service.containerSecurity" -}}
-{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+{allowPrivilegeEscalation: false, readOnlyRootFilesystem: {{ . }}, capabilities: {drop: [ALL]}}
 {{- end }}
 
 {{/* The values of a process: dict root, process; what it does not say is as in global.process. */}}
@@ -84,7 +85,7 @@ spec:
       {{- with .args }}
       args: {{ toJson . }}
       {{- end }}
-      securityContext: {{ include "service.containerSecurity" . }}
+      securityContext: {{ include "service.containerSecurity" $process.readOnlyRootFilesystem }}
       {{- if or .configMap $process.extraEnvFrom }}
       envFrom:
         {{- with .configMap }}

@@ -48,7 +48,7 @@ spec:
         - name: {{ .component }}
           image: {{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end }}
           imagePullPolicy: {{ .root.Values.global.image.pullPolicy }}
-          securityContext: {{ include "service.containerSecurity" . }}
+          securityContext: {{ include "service.containerSecurity" true }}
           ports: [{name: {{ .component }}, containerPort: {{ .port }}}]
           resources: {{ toJson .values.resources }}
           {{- toYaml .container | nindent 10 }}
