@@ -28,6 +28,10 @@ down: ## Stop and remove the containers
 ##@ Develop
 test: .venv/dev ## Run the tests, T=path for one
 	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 3 --dist loadgroup tests)
+compose-test: .venv/dev ## Try docker compose for real, SHORT=1 for the half
+	@$(PY) -m tests.compose
+k8s-test: .venv/dev ## Try the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=1,5
+	@$(PY) -m tests.k8s
 chaos: .venv/dev ## Random kills for minutes, KILLS=15
 	@$(PY) -m pytest -m chaos -s tests
 lint: .venv/dev ## Check style, types and house rules
@@ -45,11 +49,13 @@ migration: .venv/run ## Write a migration: SERVICE=catalog M="add a column"
 	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=auth, catalog or sync is needed)) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
 	@$(PY) -m stack.openapi
+chart: .venv/dev ## Write the table of values in the chart's README
+	@$(PY) -m stack.chart
 lock: .venv/dev ## Resolve the dependencies anew
 	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh
 
 help:
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/run: requirements.lock $(MEMBERS:=/pyproject.toml)
 	@$(call install,$<)
@@ -66,4 +72,4 @@ $(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || exit 1; \
 $(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
 endef
 
-.PHONY: run start stop status logs clean up down test chaos lint format bench migrate migration openapi lock help
+.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos lint format bench migrate migration openapi chart lock help
