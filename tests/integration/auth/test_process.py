@@ -71,6 +71,24 @@ async def test_create_admin_is_idempotent(auth_settings: AuthSettings, auth_db: 
     assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == first
 
 
+async def test_delete_user_takes_the_sessions_too(
+    auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
+) -> None:
+    env = environment(auth_settings)
+    for email in ("gone@example.com", "stays@example.com"):
+        assert auth(env, "create-admin", email, stdin=f"{PASSWORD}\n").returncode == 0
+        auth_db.execute(
+            "INSERT INTO auth.sessions (user_id, expires_at) SELECT id, now() FROM auth.users WHERE email = %s", [email]
+        )
+    done = auth(env, "delete-user", "Gone@example.com")
+    assert done.returncode == 0 and done.stdout.startswith("gone@example.com is deleted"), done.stderr
+    assert auth_db.execute("SELECT email FROM auth.users").fetchall() == [("stays@example.com",)]
+    assert auth_db.execute("SELECT count(*) FROM auth.sessions").fetchall() == [(1,)]
+    again = auth(env, "delete-user", "gone@example.com")
+    assert (again.returncode, again.stderr) == (1, "delete-user: there is no account gone@example.com\n")
+    assert auth(env, "delete-user", "n0body").returncode == 2
+
+
 async def test_an_account_that_becomes_admin_keeps_its_password(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:

@@ -32,7 +32,6 @@ SETTINGS = {
     "secret_key": "-" * 16 + "for the document" + "-" * 16,
     "sync_client_secret": "-" * 16 + "for the document" + "-" * 16,
 }
-HEALTH = {"auth": "/auth/health", "catalog": "/health", "sync": "/sync/health"}
 
 
 def merged() -> dict[str, Any]:
@@ -49,10 +48,8 @@ def merged() -> dict[str, Any]:
     for name in ("catalog", "auth", "sync"):
         document = builds[name](settings[name]).api.openapi()
         for path, operations in document["paths"].items():
-            if path.startswith("/internal/"):
-                continue
-            public = HEALTH[name] if path == "/health" else path
-            paths[public] = _prepared(operations)
+            if not path.startswith("/internal/"):
+                paths[path] = _prepared(operations)
         schemas |= document.get("components", {}).get("schemas", {})
         security |= document.get("components", {}).get("securitySchemes", {})
     for unused in ("HTTPValidationError", "ValidationError"):

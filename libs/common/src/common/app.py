@@ -48,7 +48,7 @@ def create(
         redirect_slashes=False,
         telemetry=cast(TelemetryConfig, tracing.of_requests()),
     )
-    for router in (*routers, health.router):
+    for router in (*routers, health.router(checks.path)):
         # Directly, not by include_router: nested routers cost each request another round of matching.
         api.router.routes.extend(router.routes)
     problems.install(api)

@@ -31,10 +31,19 @@ class Health:
     """Runs a service's checks, each under its own 1 s deadline, at most once a second.
 
     A failed critical check makes it `unavailable` (503), any other `degraded` (200), a drain `draining` (503).
+    `path` is where clients ask for it, since one gateway leads to several services.
     """
 
-    def __init__(self, service: str, *, critical: dict[str, Check], optional: dict[str, Check] | None = None) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        critical: dict[str, Check],
+        optional: dict[str, Check] | None = None,
+        path: str = "/health",
+    ) -> None:
         self.service = service
+        self.path = path
         self.draining = False
         self._checks = [(name, check, True) for name, check in critical.items()]
         self._checks += [(name, check, False) for name, check in (optional or {}).items()]
@@ -97,10 +106,16 @@ def redis_check(redis: Redis) -> Check:
     return check
 
 
-router = APIRouter(tags=["health"])
+def router(path: str) -> APIRouter:
+    """`/health` and `/livez` for probes, and the same health under the `path` that clients know."""
+    made = APIRouter(tags=["health"])
+    made.add_api_route("/livez", livez, include_in_schema=False)
+    made.add_api_route(path, health, summary="Readiness, with each dependency")
+    if path != "/health":
+        made.add_api_route("/health", health, include_in_schema=False)
+    return made
 
 
-@router.get("/health", summary="Readiness, with each dependency")
 async def health(request: Request) -> Response:
     """200 when the service can work (`ok`, or `degraded` without Redis), else 503."""
     report = await request.state.health.report()
@@ -112,6 +127,5 @@ async def health(request: Request) -> Response:
     return problem(request.scope, 503, failed or report["status"], title="Not ready", headers=headers, members=members)
 
 
-@router.get("/livez", include_in_schema=False)
 async def livez() -> Response:
     return JSONResponse({"status": "ok"})

@@ -14,7 +14,7 @@ __all__ = ["Deadline", "Limits", "Observer"]
 
 access = logging.getLogger("access")
 log = logging.getLogger(__name__)
-_QUIET = frozenset({"/health", "/livez"})
+_QUIET = ("/health", "/livez")
 
 
 class Observer:
@@ -59,7 +59,7 @@ class Observer:
             self._series[key] = series
         series[0].inc()
         series[1].observe(seconds)
-        if access.isEnabledFor(logging.INFO) and route not in _QUIET:
+        if access.isEnabledFor(logging.INFO) and not route.endswith(_QUIET):
             fields = {"status": status, "ms": round(seconds * 1000, 1)}
             access.info("%s %s", method, scope["path"], extra=fields)
 

@@ -53,7 +53,7 @@ def of_requests() -> dict[str, Any]:
         "logs": False,
         "operation_spans": False,
         "auto_configure": False,
-        "exclude": lambda scope: scope["path"] in ("/health", "/livez"),
+        "exclude": lambda scope: scope["path"].endswith(("/health", "/livez")),
     }
 
 

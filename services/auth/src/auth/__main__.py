@@ -1,4 +1,4 @@
-"""`python -m auth serve | migrate | create-admin EMAIL`"""
+"""`python -m auth serve | migrate | create-admin EMAIL | delete-user EMAIL`"""
 
 import argparse
 import asyncio
@@ -22,6 +22,8 @@ def main() -> None:
     commands.add_parser("migrate", help="bring the schema `auth` to its newest revision")
     create = commands.add_parser("create-admin", help="make EMAIL an admin, unless it is one", description=CREATE_ADMIN)
     create.add_argument("email", metavar="EMAIL")
+    delete = commands.add_parser("delete-user", help="delete the account EMAIL and its sessions")
+    delete.add_argument("email", metavar="EMAIL")
     arguments = parser.parse_args()
     settings = load_settings(AuthSettings)
     if arguments.command == "serve":
@@ -35,8 +37,10 @@ def main() -> None:
     logs.setup(settings, "auth")
     if arguments.command == "migrate":
         migrations.upgrade("auth")
-    else:
+    elif arguments.command == "create-admin":
         asyncio.run(_create_admin(settings, arguments.email))
+    else:
+        asyncio.run(_delete_user(settings, arguments.email))
 
 
 async def _create_admin(settings: AuthSettings, email: str) -> None:
@@ -56,14 +60,31 @@ async def _create_admin(settings: AuthSettings, email: str) -> None:
     sys.stdout.write(f"{email} {done}\n")
 
 
-def _accepted(name: str, accept: Any, value: str) -> str:
+async def _delete_user(settings: AuthSettings, email: str) -> None:
+    from auth import users
+    from auth.schemas import accept_email
+    from common.db import Database
+
+    email = _accepted("email", accept_email, email, command="delete-user")
+    db = Database(settings, application="auth delete-user")
+    try:
+        async with db.session() as session:
+            deleted = await users.remove(session, email)
+    finally:
+        await db.close()
+    if not deleted:
+        sys.exit(f"delete-user: there is no account {email}")
+    sys.stdout.write(f"{email} is deleted; its access tokens end within ACCESS_TOKEN_SECONDS\n")
+
+
+def _accepted(name: str, accept: Any, value: str, command: str = "create-admin") -> str:
     from pydantic import ValidationError
 
     try:
         return str(accept(value))
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
-        sys.stderr.write(f"create-admin: {name}: {fault}\n")
+        sys.stderr.write(f"{command}: {name}: {fault}\n")
         sys.exit(2)
 
 

@@ -28,7 +28,8 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
     counters = redis.connect(settings)
     keyring = KeyRing(db, secret)
     critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}
-    checks = Health("auth", critical=critical, optional={"redis": redis_check(counters)})
+    optional = {"redis": redis_check(counters)}
+    checks = Health("auth", critical=critical, optional=optional, path="/auth/health")
     limits = Limits(counters, pepper=secret, registrations_per_minute=settings.registrations_per_minute, clock=clock)
 
     @asynccontextmanager

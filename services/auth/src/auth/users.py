@@ -2,14 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.errors import EmailTaken
 from auth.models import Role, User
 
-__all__ = ["add", "admin_exists", "find", "find_by_email", "is_admin", "lock_first_admin", "promote"]
+__all__ = ["add", "admin_exists", "find", "find_by_email", "is_admin", "lock_first_admin", "promote", "remove"]
 
 
 async def find(db: AsyncSession, user_id: UUID) -> User | None:
@@ -47,3 +47,8 @@ async def lock_first_admin(db: AsyncSession) -> None:
 
 async def promote(db: AsyncSession, user_id: UUID) -> None:
     await db.execute(update(User).where(User.id == user_id).values(role="admin", updated_at=func.now()))
+
+
+async def remove(db: AsyncSession, email: str) -> bool:
+    """Delete the account and with it its sessions; whether there was one."""
+    return await db.scalar(delete(User).where(User.email == email).returning(User.id)) is not None

@@ -22,7 +22,8 @@ def build(settings: SyncSettings) -> app.Service:
     """The sync API, ready to be served."""
     db = Database(settings, application="sync-api")
     bell = redis.connect(settings)
-    checks = Health("sync", critical={"postgres": postgres_check(db, "sync")}, optional={"redis": redis_check(bell)})
+    critical, optional = {"postgres": postgres_check(db, "sync")}, {"redis": redis_check(bell)}
+    checks = Health("sync", critical=critical, optional=optional, path="/sync/health")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
