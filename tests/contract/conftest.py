@@ -25,13 +25,13 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def begin(server: Postgres) -> Run:
-    """Start `python -m <module> ...` with the settings of a service, on `server`."""
+    """Start `python -m <module> ...` with the settings of a service, on `server`; `more` settings win."""
 
-    def start(service: str, *command: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    def start(service: str, *command: str, cwd: Path | None = None, **more: str) -> subprocess.Popen[str]:
         settings = {
             "PATH": os.environ["PATH"], "DATABASE_URL": server.url(service), "REDIS_URL": "redis://127.0.0.1:1/0",
             "SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET,
-        }  # fmt: skip
+        } | more  # fmt: skip
         arguments = [sys.executable, "-m", *command]
         return subprocess.Popen(
             arguments, env=settings, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

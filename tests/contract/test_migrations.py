@@ -5,6 +5,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from subprocess import Popen
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 
 from stack.postgres import Postgres
-from tests.fixtures.stack import until
+from tests.fixtures.stack import folder, until
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "catalog", "sync")
@@ -134,3 +135,72 @@ def test_a_migration_touches_its_own_schema_only(migrated: Postgres, service: st
     alembic("upgrade", "head")
     assert [structure(migrated, name) for name in others] == before
     assert before[-1] == []
+
+
+def test_a_newer_schema_is_left_alone(migrated: Postgres, begin: Run, service: str) -> None:
+    """A rolled back release meets the schema of the newer one."""
+    before = structure(migrated, service)
+    with psycopg.connect(migrated.url(), autocommit=True) as connection:
+        (head,) = connection.execute(f"SELECT version_num FROM {service}.alembic_version").fetchone() or ("",)
+        try:
+            connection.execute(f"UPDATE {service}.alembic_version SET version_num = '9999'")
+            output, _ = (process := begin(service, service, "migrate")).communicate(timeout=60)
+            assert process.returncode == 0, output
+            assert f"the schema (9999) is newer than this code ({head}): nothing to do" in output
+        finally:
+            connection.execute(f"UPDATE {service}.alembic_version SET version_num = %s", [head])
+    assert structure(migrated, service) == before
+
+
+def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
+    with folder() as run_dir:
+        late = Postgres(run_dir, options={"fsync": "off"})
+        with late:
+            url = late.url("auth")
+        process = begin("auth", "auth", "migrate", DATABASE_URL=url)
+        assert process.stdout
+        line = process.stdout.readline()
+        assert "waiting for PostgreSQL" in line and str(urlsplit(url).password) not in line, line
+        with late:
+            output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (":", ":wrong-", "migrate: PostgreSQL refuses the password of auth_svc: check DATABASE_URL\n"),
+        ("auth_svc", "nobody_svc", "migrate: PostgreSQL refuses the password of nobody_svc: check DATABASE_URL\n"),
+        ("/products", "/elsewhere", 'migrate: PostgreSQL says: database "elsewhere" does not exist: make the roles'),
+    ],
+    ids=["password", "role", "database"],
+)
+def test_a_refusal_ends_it_at_once_and_says_what_to_do(
+    migrated: Postgres, begin: Run, old: str, new: str, said: str
+) -> None:
+    url = migrated.url("auth")
+    scheme, rest = url.split("://")
+    wrong = f"{scheme}://{rest.replace(old, new, 1)}"
+    output, _ = (process := begin("auth", "auth", "migrate", DATABASE_URL=wrong)).communicate(timeout=30)
+    assert (process.returncode, output[: len(said)]) == (1, said)
+    assert "Traceback" not in output and str(urlsplit(url).password) not in output
+
+
+def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: Postgres, begin: Run) -> None:
+    url = migrated.url("auth")
+    output, _ = (process := begin("sync", "sync", "migrate", DATABASE_URL=url)).communicate(timeout=30)
+    assert process.returncode == 1 and "Traceback" not in output, output
+    assert "migrate: permission denied for schema sync: make the roles and schemas" in output
+
+
+def test_a_table_in_use_is_tried_again(migrated: Postgres, begin: Run, alembic: Alembic, service: str) -> None:
+    alembic("downgrade", "base")
+    with psycopg.connect(migrated.url()) as connection:
+        connection.execute(f"LOCK TABLE {service}.alembic_version")
+        process = begin(service, service, "migrate")
+        assert process.stdout
+        until(lambda: "a table is in use; trying again (1 of 5)" in next(iter(process.stdout), ""), 30)
+        connection.rollback()
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert "(head)" in alembic("current")

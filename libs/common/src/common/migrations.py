@@ -1,19 +1,27 @@
 """The body of each service's Alembic environment, and `python -m <service> migrate`."""
 
 import os
+import re
+import time
 import zlib
 from importlib import resources
 from logging import getLogger
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg
 from alembic import command, context
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import MetaData, create_engine, pool, text
+from sqlalchemy import Connection, MetaData, create_engine, pool, text
+from sqlalchemy.exc import DBAPIError
 
 __all__ = ["config", "run", "upgrade"]
 
 log = getLogger(__name__)
+WAIT_SECONDS = 300.0
+LOCK_ATTEMPTS = 5
+BOOTSTRAP = "make the roles and schemas with helm/products-api/files/bootstrap.sql"
 
 
 def config(service: str) -> Config:
@@ -25,8 +33,66 @@ def config(service: str) -> Config:
 
 
 def upgrade(service: str) -> None:
-    """Bring the schema of `service` to its newest revision; safe in any number of processes at once."""
-    command.upgrade(config(service), "head")
+    """Bring the schema of `service` to its newest revision; safe in any number of processes at once.
+
+    Waits up to 5 minutes for a PostgreSQL that is not there yet. A schema that is newer than the code, as after a
+    rollback, is left alone. Exits with one line that says what to do when PostgreSQL refuses.
+    """
+    made = config(service)
+    made.attributes["leave_newer"] = True
+    _wait_for_server(_url())
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            command.upgrade(made, "head")
+            return
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.errors.LockNotAvailable) and attempt < LOCK_ATTEMPTS:
+                log.warning("a table is in use; trying again (%d of %d)", attempt, LOCK_ATTEMPTS)
+                time.sleep(attempt)
+            elif isinstance(error.orig, psycopg.errors.InsufficientPrivilege | psycopg.errors.InvalidSchemaName):
+                raise SystemExit(f"migrate: {str(error.orig).splitlines()[0]}: {BOOTSTRAP}") from None
+            else:
+                raise
+
+
+def _wait_for_server(url: str) -> None:
+    """Return once PostgreSQL lets us in; exit when it refuses, or has not answered for WAIT_SECONDS."""
+    end, next_word = time.monotonic() + WAIT_SECONDS, 0.0
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+            return
+        except psycopg.OperationalError as error:
+            said = str(error)
+        if refusal := _refusal(said, url):
+            raise SystemExit(f"migrate: {refusal}")
+        if time.monotonic() >= end:
+            raise SystemExit(f"migrate: no PostgreSQL within {WAIT_SECONDS:g} s: check DATABASE_URL and the network")
+        if time.monotonic() >= next_word:
+            log.info("waiting for PostgreSQL: %s", said.splitlines()[0])
+            next_word = time.monotonic() + 10
+        time.sleep(1)
+
+
+def _refusal(said: str, url: str) -> str | None:
+    """What to do about a server's final no; None while it is worth waiting."""
+    match = re.search(r"FATAL:\s+(.*)", said)
+    if match is None and "no password supplied" not in said:
+        return None
+    no = match[1] if match else ""
+    if re.search(r"starting up|shutting down|not yet accepting|recovery|too many|reserved for", no):
+        return None
+    if "does not exist" in no:
+        return f"PostgreSQL says: {no}: {BOOTSTRAP}"
+    if "password" in said:
+        return f"PostgreSQL refuses the password of {urlsplit(url).username}: check DATABASE_URL"
+    return f"PostgreSQL says: {no}: check DATABASE_URL"
+
+
+def _url() -> str:
+    if not (url := os.environ.get("DATABASE_URL", "")):
+        raise CommandError("DATABASE_URL is not set: postgresql://<service>_svc:<password>@<host>/<database>")
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def run(schema: str, metadata: MetaData) -> None:
@@ -35,9 +101,7 @@ def run(schema: str, metadata: MetaData) -> None:
     Others wait for the advisory lock and then find nothing to do. A statement that cannot get its table lock
     in 4 s fails rather than stopping the traffic behind it; run it again.
     """
-    if not (url := os.environ.get("DATABASE_URL", "")):
-        raise CommandError("DATABASE_URL is not set: postgresql://<service>_svc:<password>@<host>/<database>")
-    url = url.replace("postgresql+psycopg://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
+    url = _url().replace("postgresql://", "postgresql+psycopg://", 1)
     waiting = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5})
     options = "-c lock_timeout=4s -c statement_timeout=600s"
     working = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5, "options": options})
@@ -55,8 +119,22 @@ def run(schema: str, metadata: MetaData) -> None:
             compare_server_default=True,
             process_revision_directives=_number_revision,
         )
+        if context.config.attributes.get("leave_newer") and _is_newer(connection, schema):
+            return
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _is_newer(connection: Connection, schema: str) -> bool:
+    """Whether the schema has a revision that this code does not know yet; said if so."""
+    exists = connection.scalar(text("SELECT to_regclass(:table)"), {"table": f"{schema}.alembic_version"})
+    found = connection.scalar(text(f"SELECT max(version_num) FROM {schema}.alembic_version")) if exists else None  # noqa: S608
+    connection.rollback()
+    known = str(context.script.get_current_head())
+    if found is None or int(found) <= int(known):
+        return False
+    log.info("the schema (%s) is newer than this code (%s): nothing to do", found, known)
+    return True
 
 
 def _number_revision(_: Any, __: Any, directives: list[Any]) -> None:
