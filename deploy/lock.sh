@@ -39,6 +39,7 @@ constrain /dev/null
 export_to requirements.lock --all-packages --no-default-groups --group build
 export_to requirements-dev.lock --all-packages --all-groups
 export_to requirements-build.lock --only-group build
+export_to requirements-reload.lock --only-group reload
 export_to requirements-services.lock --no-default-groups \
     --package products-auth --package products-catalog --package products-sync
 constrain requirements-dev.lock

@@ -74,18 +74,18 @@ def test_a_container_can_do_no_more_than_it_must(name: str) -> None:
     assert "/tmp" in it["tmpfs"]
     assert "container_name" not in it, "a name of its own would stand in the way of --scale"
     target = it.get("build", {}).get("target")
-    stage = re.split(r"^FROM ", DOCKERFILE, flags=re.M)
-    built = next(text for text in stage if text.split("\n")[0].endswith(f" AS {target}")) if target else stage[-1]
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.M)
+    built = next((text for text in stages if text.split("\n")[0].endswith(f" AS {target}")), "")
     assert it.get("user") in ("postgres", "valkey") or "USER 65532:65532" in built
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_image_is_built_here_or_named_with_its_version(name: str) -> None:
     it = SERVICES[name]
-    assert ("build" in it) != ("image" in it)
-    if "image" in it:
+    if "build" not in it:
         assert re.fullmatch(r"[a-z/]+:\d[\w.-]*", it["image"])
     else:
+        assert it["image"] in ("products-api", "products-api-gateway", "products-api-provider")
         assert (ROOT / it["build"]["context"] / it["build"]["dockerfile"]).is_file()
 
 
@@ -136,7 +136,7 @@ def test_no_password_is_in_a_command() -> None:
 def test_the_image_has_what_it_copies() -> None:
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
     for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.M):
-        *sources, _ = line.split()
+        *sources, _ = [word for word in line.split() if not word.startswith("--")]
         for source in sources:
             assert list(ROOT.glob(source)), source
             assert any(fnmatch(source, pattern) for pattern in kept), f".dockerignore withholds {source}"

@@ -111,6 +111,9 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
     )
     try:
         _Server(config, service.health, settings.drain_seconds).run()
+    except KeyboardInterrupt:
+        # uvicorn repeats the SIGINT that it was ended by, after it has ended well.
+        log.info("interrupted")
     finally:
         tracing.flush()
         stop_metrics()

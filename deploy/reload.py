@@ -1,0 +1,37 @@
+"""The entry point of the development image: runs the container's command anew whenever its service's code is saved.
+
+`python reload.py python -m auth serve` watches /app/src/common and /app/src/auth. With DEBUGPY_PORT set a debugger may
+attach there. A command that ends by itself, such as `migrate`, is run once.
+"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from watchfiles import PythonFilter, run_process
+
+SOURCE = Path("/app/src")
+LASTING = {"serve", "work", "schedule"}
+
+
+def main(python: str, *command: str) -> None:
+    """`command` is -m SERVICE COMMAND, or anything else to be run as it is."""
+    if len(command) < 3 or command[2] not in LASTING:
+        os.execvp(python, [python, *command])
+    service = command[1]
+    if port := os.environ.get("DEBUGPY_PORT"):
+        command = ("-m", "debugpy", "--listen", f"0.0.0.0:{port}", *command)
+    run_process(
+        SOURCE / "common",
+        SOURCE / service,
+        target=shlex.join([python, *command]),
+        target_type="command",
+        watch_filter=PythonFilter(),
+        debounce=200,
+        sigint_timeout=3,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
