@@ -1,0 +1,155 @@
+"""The release under test: its images, its values, its way in."""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.k8s.cluster import CHART, ROOT, Cluster, Failed
+from tests.k8s.report import Report
+
+__all__ = ["APIS", "DEPLOYMENTS", "Release", "build_images"]
+
+APIS = ("auth", "catalog", "sync-api")
+DEPLOYMENTS = (*APIS, "worker", "scheduler", "gateway", "provider")
+REPOSITORIES = {"products-api": "service", "products-api-gateway": "gateway", "products-api-provider": "provider"}
+BLOCKS = dict(re.findall(r"<!-- block: (\w+) -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL))
+MIGRATION = '''"""Something more, as every release brings."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{new:04d}"
+down_revision = "{old:04d}"
+
+
+def upgrade() -> None:
+    op.add_column("{table}", sa.Column("test_note", sa.Text), schema="{schema}")
+
+
+def downgrade() -> None:
+    op.drop_column("{table}", "test_note", schema="{schema}")
+'''
+TABLES = {"auth": "users", "catalog": "products", "sync": "runs"}
+
+
+@dataclass
+class Release:
+    """One installation of the chart, with hosts of its own at the cluster's gateway."""
+
+    cluster: Cluster
+    report: Report
+    namespace: str
+    tag: str
+    name: str = "shop"
+    replicas: int = 2
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """Of the Ingress."""
+        return f"{self.namespace}.test"
+
+    @property
+    def route_host(self) -> str:
+        """Of the HTTPRoute."""
+        return f"route.{self.namespace}.test"
+
+    def helm(self, verb: str, *more: str, timeout: float = 240, **values: Any) -> str:
+        """`helm install` or `upgrade` with the chart and all values; `values` win."""
+        gateway, gateway_namespace = self.cluster.gateway()
+        one = {"replicas": 1}
+        everything = {
+            "global": {
+                "image": {"tag": self.tag},
+                "settings": {"APP_ENV": "local"},
+                "process": {"replicas": self.replicas},
+            },
+            "auth": {"settings": {"ADMIN_REGISTRATION": "first"}},
+            "sync": {"worker": one, "scheduler": one, "provider": {"enabled": True, "process": one}},
+            "gateway": {"process": one},
+            "ingress": {"enabled": True, "hosts": [self.host]},
+            "httpRoute": {
+                "enabled": True,
+                "parentRefs": [{"name": gateway, "namespace": gateway_namespace}],
+                "hostnames": [self.route_host],
+            },
+            "networkPolicy": {
+                "gateways": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": gateway_namespace}}}]
+            },
+        }
+        for layer in (self.values, values):
+            merge(everything, layer)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(everything, file)
+            file.flush()
+            command = [verb, self.name, CHART, "-n", self.namespace, "-f", file.name, *more]
+            return self.cluster.helm(*command, timeout=timeout)
+
+    def object(self, kind: str, component: str) -> str:
+        return f"{kind}/{self.name}-{component}"
+
+    def get(self, path: str, host: str = "", **more: Any) -> httpx.Response:
+        """One request through the cluster's gateway."""
+        headers = {"Host": host or self.host} | more.pop("headers", {})
+        return httpx.request(
+            more.pop("method", "GET"), self.cluster.gateway_url + path, headers=headers, timeout=10, **more
+        )
+
+    def answers(self, path: str = "/products?limit=1") -> bool:
+        """Whether the gateway leads to a service that serves."""
+        try:
+            return self.get(path).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def tour(self, host: str) -> str:
+        """The README's tour as it stands there, through the gateway under `host`; its output."""
+        with tempfile.TemporaryDirectory() as home:
+            Path(home, ".curlrc").write_text(f'header = "Host: {host}"\n', "utf-8")
+            script = BLOCKS["tour"].replace("http://localhost:8000", self.cluster.gateway_url)
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script],
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, "CURL_HOME": home},
+                capture_output=True, text=True, timeout=90, check=False,
+            )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"the tour ended with {done.returncode}: {done.stderr[-500:]}")
+        return done.stdout
+
+
+def merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
+    """Lay one tree of values over another."""
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def build_images(cluster: Cluster, first: str, second: str) -> list[str]:
+    """All images with the tag `first`; the services' once more as `second`, with a migration more in each of them."""
+    images = [cluster.image(repository, first, target) for repository, target in REPOSITORIES.items()]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "tree"
+        listed = cluster.run("git", "ls-files", "-z").split("\0")
+        for name in filter(None, listed):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_file():
+                shutil.copy2(ROOT / name, folder / name)
+        for service, table in TABLES.items():
+            versions = folder / f"services/{service}/src/{service}/migrations/versions"
+            old = max(int(path.name[:4]) for path in versions.glob("[0-9]*.py"))
+            text = MIGRATION.format(new=old + 1, old=old, table=table, schema=service)
+            (versions / f"{old + 1:04d}_note.py").write_text(text, "utf-8")
+        images.append(cluster.image("products-api", second, "service", folder))
+    for repository in ("products-api-gateway", "products-api-provider"):
+        cluster.run("docker", "tag", f"{repository}:{first}", f"{repository}:{second}")
+        images.append(f"{repository}:{second}")
+    return images

@@ -1,0 +1,37 @@
+"""Under load catalog grows, and shrinks again."""
+
+from tests.k8s.cluster import until
+from tests.k8s.load import Load, login
+from tests.k8s.release import Release
+
+__all__ = ["scaling"]
+
+
+def scaling(release: Release) -> None:
+    """An HPA with a short memory: from one pod to more under load, and back."""
+    cluster, report = release.cluster, release.report
+    hpa = {
+        "enabled": True, "minReplicas": 1, "maxReplicas": 3, "targetCPU": 60,
+        "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": 0},
+            "scaleDown": {
+                "stabilizationWindowSeconds": 5,
+                "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}],
+            },
+        },
+    }  # fmt: skip
+    release.helm("upgrade", "--wait", "--timeout", "180s", catalog={"api": {"autoscaling": hpa}})
+
+    def replicas() -> int:
+        wanted = cluster.get(release.namespace, "deployment", f"{release.name}-catalog")[0]["spec"]["replicas"]
+        return int(wanted)
+
+    until("the HPA begins with one pod", lambda: replicas() == 1, 120)
+    report.check("6 HPA", "pods of catalog at rest", 1, replicas())
+    token = login(cluster.gateway_url, release.host)
+    with Load(cluster.gateway_url, release.host, token, rate=150) as load:
+        grown = until("the HPA adds pods", lambda: count if (count := replicas()) > 1 else 0, 120)
+    report.check("6 HPA", "pods of catalog under load", "> 1", grown, grown > 1)
+    report.note("6 HPA", f"failed of {load.sent} requests while it grew", dict(load.failures))
+    until("the HPA takes them away", lambda: replicas() == 1, 150)
+    report.check("6 HPA", "pods of catalog after it", 1, replicas())
