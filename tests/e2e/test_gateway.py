@@ -216,7 +216,7 @@ def test_public_paths_reach_their_service_unchanged(door: Gateway, target: str, 
 @pytest.mark.parametrize("service", ["auth", "sync"])
 def test_health_of_a_service_has_a_path_below_its_own(door: Gateway, service: str) -> None:
     assert door.get(f"/{service}/health").body == service.encode()
-    assert [path for _, path, _ in door.services[service].seen] == ["/health"]
+    assert [path for _, path, _ in door.services[service].seen] == [f"/{service}/health"]
 
 
 @pytest.mark.parametrize("secret", SECRET)

@@ -12,7 +12,8 @@ from tests.k8s.release import Release, build_images
 from tests.k8s.report import Report
 
 TEXT = """
-Works on the cluster of KUBECONFIG, in namespaces of its own that are gone afterwards; needs docker, helm, kubectl, curl.
+Works on the cluster of KUBECONFIG, in namespaces of its own that are gone afterwards.
+Needs docker, helm, kubectl and curl on PATH.
 Environment:
   IMAGE_LOAD   command that brings images to the nodes, given their names (kind load docker-image)
   GATEWAY_URL  where the cluster's Ingress controller and Gateway answer (http://127.0.0.1:30080)
