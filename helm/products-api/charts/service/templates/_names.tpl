@@ -1,8 +1,8 @@
 {{/* What all names begin with. */}}
 {{- define "service.name" -}}
 {{- $name := .Values.global.name | default .Release.Name -}}
-{{- if gt (len $name) 36 -}}
-{{- fail (printf "the name %q has %d characters, at most 36 are possible: choose a shorter release name or set global.name" $name (len $name)) -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]{0,34}[a-z0-9])?$" $name) -}}
+{{- fail (printf "the name %q cannot begin the names of Services: at most 36 of a-z, 0-9 and -, a letter first; choose another release name or set global.name" $name) -}}
 {{- end -}}
 {{- $name -}}
 {{- end }}
@@ -10,7 +10,7 @@
 {{/* Labels that select the pods of a component: dict root, component. */}}
 {{- define "service.selector" -}}
 app.kubernetes.io/name: products-api
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 

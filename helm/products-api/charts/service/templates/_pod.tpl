@@ -47,19 +47,12 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   securityContext: {{ include "service.podSecurity" 65532 }}
-  {{- with $process.serviceAccountName }}
-  serviceAccountName: {{ . }}
-  {{- end }}
   {{- with .root.Values.global.imagePullSecrets }}
   imagePullSecrets: {{ toJson . }}
   {{- end }}
-  {{- with $process.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  {{- range $key := list "nodeSelector" "tolerations" "affinity" "initContainers" }}
+  {{- range $key := list "serviceAccountName" "priorityClassName" "nodeSelector" "tolerations" "affinity" "initContainers" }}
   {{- with get $process $key }}
-  {{ $key }}:
-    {{- toYaml . | nindent 4 }}
+  {{ $key }}: {{ toJson . }}
   {{- end }}
   {{- end }}
   {{- if .ports }}
@@ -86,23 +79,12 @@ spec:
       args: {{ toJson . }}
       {{- end }}
       securityContext: {{ include "service.containerSecurity" $process.readOnlyRootFilesystem }}
-      {{- if or .configMap $process.extraEnvFrom }}
-      envFrom:
-        {{- with .configMap }}
-        - configMapRef: {name: {{ . }}}
-        {{- end }}
-        {{- with $process.extraEnvFrom }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      {{- with concat (.configMap | empty | ternary list (list (dict "configMapRef" (dict "name" .configMap)))) $process.extraEnvFrom }}
+      envFrom: {{ toJson . }}
       {{- end }}
-      {{- if or .environment $process.extraEnv }}
+      {{- with concat (.environment | default list) $process.extraEnv }}
       env:
-        {{- with .environment }}
         {{- toYaml . | nindent 8 }}
-        {{- end }}
-        {{- with $process.extraEnv }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
       {{- end }}
       {{- with .ports }}
       ports:
@@ -117,17 +99,9 @@ spec:
       lifecycle: {preStop: {exec: {command: [sleep, {{ $process.preStopSeconds | quote }}]}}}
       {{- end }}
       resources: {{ toJson $process.resources }}
-      volumeMounts:
-        - {name: tmp, mountPath: /tmp}
-        {{- with $process.extraVolumeMounts }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      volumeMounts: {{ concat (list (dict "name" "tmp" "mountPath" "/tmp")) $process.extraVolumeMounts | toJson }}
     {{- with $process.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  volumes:
-    - {name: tmp, emptyDir: {}}
-    {{- with $process.extraVolumes }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+  volumes: {{ concat (list (dict "name" "tmp" "emptyDir" dict)) $process.extraVolumes | toJson }}
 {{- end }}

@@ -54,7 +54,7 @@ stringData:
 {{/* One variable out of a Secret: dict variable, name, key. */}}
 {{- define "service.fromSecret" -}}
 - name: {{ .variable }}
-  valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}}
 {{ end }}
 
 {{/*

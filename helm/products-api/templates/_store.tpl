@@ -1,9 +1,9 @@
 {{/*
 A bundled server with one volume: Service and StatefulSet. dict root, component, values (image, storage, resources,
-nodeSelector, tolerations), uid, port, path (of its data), container (the rest of the container), volumes.
+nodeSelector, tolerations), uid, port, container (the rest of the container), volumes.
 Its pod template has nothing of the release's version, so that an upgrade of the product does not restart it.
 */}}
-{{- define "service.store" }}
+{{- define "products.store" }}
 {{- $image := .values.image }}
 ---
 apiVersion: v1
@@ -65,7 +65,7 @@ spec:
       spec:
         accessModes: [ReadWriteOnce]
         {{- with .values.storage.className }}
-        storageClassName: {{ . }}
+        storageClassName: {{ . | quote }}
         {{- end }}
         resources: {requests: {storage: {{ .values.storage.size }}}}
 {{- end }}
