@@ -63,7 +63,7 @@ class Stack:
         cwd: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> str:
-        """Standard output; raises Failed with what the command said. Of the product's settings only `settings` are set."""
+        """Standard output; raises Failed with what the command said. No setting is passed on but `settings`."""
         environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
         environment |= {"COMPOSE_PROJECT_NAME": self.name, "PORT": str(self.port)} | dict(settings or {})
         try:
