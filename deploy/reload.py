@@ -1,18 +1,22 @@
 """The entry point of the development image: runs the container's command anew whenever its service's code is saved.
 
-`python reload.py python -m auth serve` watches /app/src/common and /app/src/auth. With DEBUGPY_PORT set a debugger may
-attach there. A command that ends by itself, such as `migrate`, is run once.
+`python reload.py python -m auth serve` watches the packages common and auth where Python finds them. With DEBUGPY_PORT
+set a debugger may attach there, from within the pod. A command that ends by itself, such as `migrate`, is run once.
 """
 
 import os
 import shlex
 import sys
-from pathlib import Path
+from importlib.util import find_spec
 
 from watchfiles import PythonFilter, run_process
 
-SOURCE = Path("/app/src")
 LASTING = {"serve", "work", "schedule"}
+
+
+def folders(*packages: str) -> list[str]:
+    """Where the code of `packages` is."""
+    return [place for name in packages if (spec := find_spec(name)) for place in spec.submodule_search_locations or ()]
 
 
 def main(python: str, *command: str) -> None:
@@ -21,10 +25,9 @@ def main(python: str, *command: str) -> None:
         os.execvp(python, [python, *command])
     service = command[1]
     if port := os.environ.get("DEBUGPY_PORT"):
-        command = ("-m", "debugpy", "--listen", f"0.0.0.0:{port}", *command)
+        command = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
     run_process(
-        SOURCE / "common",
-        SOURCE / service,
+        *folders("common", service),
         target=shlex.join([python, *command]),
         target_type="command",
         watch_filter=PythonFilter(),
