@@ -18,9 +18,9 @@ __all__ = ["FOLDER", "faults"]
 FOLDER = Path(__file__).parent / "schemas"
 KINDS = (
     ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1", "Job"), ("v1", "Service"), ("v1", "Pod"),
-    ("v1", "ConfigMap"), ("v1", "Secret"), ("networking.k8s.io/v1", "NetworkPolicy"), ("networking.k8s.io/v1", "Ingress"),
-    ("policy/v1", "PodDisruptionBudget"), ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("v1", "ConfigMap"), ("v1", "Secret"), ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"), ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"), ("gateway.networking.k8s.io/v1", "HTTPRoute"),
 )  # fmt: skip
 
 
@@ -49,7 +49,18 @@ def strict(node: Any) -> Any:
         return node
     if node.get("format") == "int-or-string" or node.get("x-kubernetes-int-or-string"):
         return {"type": ["string", "integer"]}
-    kept = {"type", "format", "enum", "items", "required", "$ref", "additionalProperties", "minimum", "maximum", "pattern"}
+    kept = {
+        "type",
+        "format",
+        "enum",
+        "items",
+        "required",
+        "$ref",
+        "additionalProperties",
+        "minimum",
+        "maximum",
+        "pattern",
+    }
     made = {key: strict(value) for key, value in node.items() if key in kept and key != "format"}
     if "properties" in node:
         made["properties"] = {name: strict(value) for name, value in node["properties"].items()}

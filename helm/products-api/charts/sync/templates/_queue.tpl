@@ -8,7 +8,7 @@ Redis' password nor Prometheus is needed; `external` is for a Prometheus adapter
 {{- $metric := dict "name" $scaling.metric "selector" (dict "matchLabels" (dict "state" "queued" "namespace" .root.Release.Namespace)) }}
 {{- $target := dict "type" "AverageValue" "averageValue" (toString $scaling.targetJobs) }}
 {{- include "service.autoscaler" (merge (dict "metrics" (list (dict "type" "External" "external" (dict "metric" $metric "target" $target)))) .) }}
-{{- else if .root.Capabilities.APIVersions.Has "keda.sh/v1alpha1" }}
+{{- else }}
 {{- $metrics := dict "root" .root "component" "scheduler-metrics" }}
 ---
 apiVersion: keda.sh/v1alpha1
@@ -41,7 +41,5 @@ spec:
   selector:
     {{- include "service.selector" (dict "root" .root "component" "scheduler") | nindent 4 }}
   ports: [{name: metrics, port: 9100, targetPort: metrics}]
-{{- else }}
-{{- fail "sync.worker.autoscaling.by is keda, but this cluster does not know keda.sh/v1alpha1: install KEDA first, or set sync.worker.autoscaling.by=external" }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,204 @@
+"""Values are a closed world: what is mistyped, of a wrong type or in contradiction is refused, with its path."""
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from stack.chart import values as documented
+from tests.helm.render import CHART, DEFAULTS, SHAPES, given, helm, refusal
+from tests.k8s.release import merge
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+CHECK = Draft7Validator(SCHEMA)
+DOCUMENTS = {"values": DEFAULTS} | {name: yaml.safe_load(path.read_text("utf-8")) for name, path in SHAPES.items()}
+# Maps whose keys are the operator's, and parts of pods, which the API server checks.
+FREE = {
+    "labels", "annotations", "nodeSelector", "podLabels", "podAnnotations", "matchLabels", "extraVolumes",
+    "initContainers", "extraContainers", "nodeAffinity", "fieldRef", "configMapRef", "scaleDown",
+}  # fmt: skip
+Path = tuple[str | int, ...]
+
+every_document = pytest.mark.parametrize("name", DOCUMENTS)
+
+
+def walk(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Everything that the chart itself must know."""
+    yield path, node
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        if key not in FREE:
+            yield from walk(value, (*path, key))
+
+
+def told(document: Any, path: Path, value: Any) -> list[Path]:
+    """The places of faults with another value at a path."""
+    changed = deepcopy(document)
+    if not path:
+        return [tuple(fault.absolute_path) for fault in CHECK.iter_errors(value)]
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    return [tuple(fault.absolute_path) for fault in CHECK.iter_errors(changed)]
+
+
+@every_document
+def test_the_schema_takes_what_we_ship(name: str) -> None:
+    assert not [fault.json_path for fault in CHECK.iter_errors(DOCUMENTS[name])]
+
+
+@every_document
+def test_an_unknown_key_is_refused_in_every_mapping(name: str) -> None:
+    mappings = [path for path, node in walk(DOCUMENTS[name]) if isinstance(node, dict)]
+    assert mappings
+    document = DOCUMENTS[name]
+    nodes = dict(walk(document))
+    deaf = [path for path in mappings if path not in told(document, path, nodes[path] | {"mistyped": {}})]
+    assert not deaf
+
+
+@every_document
+def test_a_wrong_type_is_refused_at_every_place(name: str) -> None:
+    document = DOCUMENTS[name]
+    deaf = []
+    for path, node in walk(document):
+        wrong: Any = "text" if isinstance(node, dict) else {}
+        if path not in told(document, path, wrong):
+            deaf.append(path)
+    assert not deaf
+
+
+def test_the_schema_knows_nothing_that_is_not_in_the_values() -> None:
+    assert not list(undocumented(SCHEMA, DEFAULTS))
+
+
+def undocumented(schema: dict[str, Any], node: Any, *path: str) -> Iterator[str]:
+    # A process says only how it differs from global.process; what an empty map may hold, its comment says.
+    if node == {} or (schema.get("$ref", "").endswith(("/process", "/worker")) and path != ("global", "process")):
+        return
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    for key, inner in schema.get("properties", {}).items():
+        # helm gives the global values to every chart, and each chart a place of its own.
+        if key in ("global", "service") and key not in node:
+            continue
+        if key not in node:
+            yield ".".join((*path, key))
+        else:
+            yield from undocumented(inner, node[key], *path, key)
+
+
+def test_every_value_has_a_comment() -> None:
+    assert len(list(documented((CHART / "values.yaml").read_text("utf-8")))) > 100
+    with pytest.raises(ValueError, match=r"values.yaml:4: global.labels has no comment"):
+        list(documented("global:\n  # Said.\n  name: shop\n  labels: {}\n"))
+
+
+MISTYPED = {
+    "at the top": ({"catalogue": {"enabled": False}}, "at '': additional properties 'catalogue'"),
+    "global": ({"global": {"imagePullSecret": []}}, "at '/global': additional properties 'imagePullSecret'"),
+    "service": ({"sync": {"wroker": {}}}, "at '/sync': additional properties 'wroker'"),
+    "process": ({"auth": {"api": {"replica": 2}}}, "at '/auth/api': additional properties 'replica'"),
+    "setting": ({"sync": {"settings": {"SYNC_INTERVAL": 5}}}, "/sync/settings': additional properties 'SYNC_INTERVAL'"),
+    "nested": (
+        {"catalog": {"api": {"resources": {"limit": {}}}}},
+        "at '/catalog/api/resources': additional properties 'limit'",
+    ),
+    "list": ({"ingress": {"tls": [{"secret": "x"}]}}, "at '/ingress/tls/0': additional properties 'secret'"),
+    "policy": ({"networkPolicy": {"gateway": []}}, "at '/networkPolicy': additional properties 'gateway'"),
+    "type": ({"sync": {"settings": {"SYNC_INTERVAL_MINUTES": "often"}}}, "/SYNC_INTERVAL_MINUTES': got string, want"),
+    "range": ({"global": {"settings": {"DB_POOL_SIZE": 0}}}, "at '/global/settings/DB_POOL_SIZE': minimum"),
+    "own label": (
+        {"global": {"labels": {"app.kubernetes.io/name": "x"}}},
+        "at '/global/labels/app.kubernetes.io~1name': false schema",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTYPED)
+@pytest.mark.parametrize(
+    "command",
+    [("lint", str(CHART)), ("template", "shop", str(CHART)), ("install", "shop", str(CHART), "--dry-run=client")],
+)
+def test_helm_refuses_with_the_path(command: tuple[str, ...], case: str) -> None:
+    values, message = MISTYPED[case]
+    done = helm(*command, *given(values))
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+SECRET = {"existingSecret": "given"}
+GATEWAYS = {"gateways": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]}
+# What contradicts what, and the beginning of the line that says so.
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no database": (
+        {"postgres": {"enabled": False}, "auth": {"database": SECRET}, "catalog": {"database": SECRET}},
+        "sync.database: PostgreSQL is not bundled (postgres.enabled=false), so give sync.database.existingSecret",
+    ),
+    "no redis": ({"redis": {"enabled": False}}, "global.redis: Redis is not bundled (redis.enabled=false), so give"),
+    "unused secret": (
+        {"auth": {"database": SECRET | {"url": "postgresql://auth_svc:p@db/products"}}},
+        "auth.database.url: the password of auth.database.existingSecret goes where $(DATABASE_PASSWORD) stands",
+    ),
+    "missing secret": (
+        {"global": {"redis": {"url": "redis://:$(REDIS_PASSWORD)@cache"}}},
+        "global.redis.existingSecret: name the Secret whose password goes where $(REDIS_PASSWORD) stands",
+    ),
+    "no gateways": ({"ingress": {"enabled": True}}, "networkPolicy.gateways: name the pods of your Ingress controller"),
+    "admin": (
+        {"auth": {"settings": {"ADMIN_REGISTRATION": "first"}}},
+        "auth.settings.ADMIN_REGISTRATION: production allows only never",
+    ),
+    "no auth": ({"auth": {"enabled": False}}, "auth.enabled=false: then catalog.settings.AUTH_URL and"),
+    "no catalog": ({"catalog": {"enabled": False}}, "catalog.enabled=false: then sync.settings.CATALOG_URL must"),
+    "no parents": (
+        {"httpRoute": {"enabled": True}, "networkPolicy": GATEWAYS},
+        "httpRoute.parentRefs: name the Gateways that shall serve it",
+    ),
+    "no KEDA": (
+        {"sync": {"worker": {"autoscaling": {"enabled": True}}}},
+        "sync.worker.autoscaling.by is keda, but this cluster does not know keda.sh/v1alpha1: install KEDA first",
+    ),
+    "grace": (
+        {"auth": {"api": {"preStopSeconds": 13}}},
+        "auth.api.terminationGracePeriodSeconds: 45 s would cut requests off, it must be more than preStopSeconds + "
+        "DRAIN_SECONDS + 30 = 45",
+    ),
+    "range": (
+        {"catalog": {"api": {"autoscaling": {"enabled": True, "minReplicas": 7}}}},
+        "catalog.api.autoscaling: minReplicas 7 is more than maxReplicas 6",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_contradiction_is_told_with_what_to_do(case: str) -> None:
+    values, message = FAULTS[case]
+    said = refusal("01-minimal", *given(values), capabilities=())
+    assert "\n1 of the values cannot work:\n" in said
+    assert f"\n- {message}" in said
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    every: dict[str, Any] = {}
+    for values, _ in FAULTS.values():
+        merge(every, deepcopy(values))
+    said = refusal("01-minimal", *given(every), capabilities=())
+    # Each of these two is mended by what another case gives.
+    assert {case for case, (_, message) in FAULTS.items() if f"\n- {message}" not in said} == {
+        "no redis",
+        "no gateways",
+    }
+
+
+def test_every_contradiction_that_the_chart_knows_is_tried() -> None:
+    assert len(FAULTS) == (CHART / "templates/validate.yaml").read_text("utf-8").count("append $faults")
+
+
+def test_an_open_gateway_needs_to_know_who_may_come() -> None:
+    assert "networkPolicy.gateways" in refusal("01-minimal", "--set", "gateway.service.type=NodePort")
