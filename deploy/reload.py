@@ -25,7 +25,8 @@ def main(python: str, *command: str) -> None:
         os.execvp(python, [python, *command])
     service = command[1]
     if port := os.environ.get("DEBUGPY_PORT"):
-        command = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
+        # Modules that are frozen into Python would hide their lines from the debugger.
+        command = ("-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
     run_process(
         *folders("common", service),
         target=shlex.join([python, *command]),
