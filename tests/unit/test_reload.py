@@ -1,0 +1,119 @@
+"""The entry point of the development image runs its command anew when its own code was saved, and only then."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.ports import Ports
+from tests.fixtures.stack import until
+
+RELOAD = Path(__file__).parents[2] / "deploy/reload.py"
+# Says which version of it runs and which saved files it was started for.
+SERVICE = """
+import os, signal, sys
+print({version!r}, os.getpid(), os.environ.get("WATCHFILES_CHANGES"), file=open(os.environ["SAID"], "a"))
+sys.exit(3) if sys.argv[1] == "migrate" else signal.pause()
+"""
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+class Code:
+    """What lies in the image: packages whose files may be saved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "src"
+        self.log = folder / "said"
+        self.log.touch()
+        for package in ("common", "auth", "catalog"):
+            self.save(f"{package}/__init__.py", "")
+        self.save("catalog/__main__.py", SERVICE.format(version="first"))
+
+    def save(self, file: str, text: str) -> None:
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    def said(self, times: int, seconds: float = 20) -> list[str]:
+        """What the last of so many starts said: its version, its pid, its causes."""
+        lines = until(lambda: found if len(found := self.log.read_text("utf-8").splitlines()) >= times else [], seconds)
+        assert len(lines) == times
+        return lines[-1].split(maxsplit=2)
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Code:
+    return Code(tmp_path)
+
+
+@pytest.fixture
+def start(code: Code) -> Iterator[Start]:
+    """Begin `python -m catalog <command>` as the image does."""
+    running = []
+
+    def begin(command: str, **settings: str) -> subprocess.Popen[bytes]:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(code.folder), "SAID": str(code.log)} | settings
+        arguments = [sys.executable, str(RELOAD), sys.executable, "-m", "catalog", command]
+        running.append(subprocess.Popen(arguments, env=environment))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_save_starts_the_process_of_that_service_anew(code: Code, start: Start) -> None:
+    start("serve")
+    _, first, _ = code.said(1)
+    code.save("auth/routes.py", "")
+    code.save("catalog/__main__.py", SERVICE.format(version="second"))
+    version, second, causes = code.said(2, seconds=3)
+    assert version == "second" and not psutil.pid_exists(int(first)) and psutil.pid_exists(int(second))
+    assert "catalog/__main__.py" in causes and "auth" not in causes
+    code.save("common/app.py", "")
+    assert "common/app.py" in code.said(3, seconds=3)[2]
+
+
+def test_what_fails_is_run_again_at_the_next_save(code: Code, start: Start) -> None:
+    process = start("work")
+    code.said(1)
+    code.save(
+        "catalog/__main__.py", "raise SystemExit(open(__import__('os').environ['SAID'], 'a').write('failed - -\\n'))"
+    )
+    assert code.said(2)[0] == "failed"
+    code.save("catalog/__main__.py", SERVICE.format(version="mended"))
+    assert code.said(3)[0] == "mended" and process.poll() is None
+
+
+def test_a_command_that_ends_is_run_once(code: Code, start: Start) -> None:
+    assert start("migrate").wait(20) == 3
+    assert code.said(1)[0] == "first"
+
+
+def test_sigterm_ends_it_with_what_it_runs(code: Code, start: Start) -> None:
+    process = start("schedule")
+    _, child, _ = code.said(1)
+    process.terminate()
+    assert process.wait(10) == 0 and not psutil.pid_exists(int(child))
+
+
+def test_a_debugger_may_attach_before_and_after_a_save(code: Code, start: Start) -> None:
+    port = Ports().pick()
+    start("serve", DEBUGPY_PORT=str(port))
+    code.said(1)
+    assert greeting(port).startswith(b"Content-Length: ")
+    code.save("catalog/models.py", "")
+    code.said(2)
+    assert greeting(port).startswith(b"Content-Length: ")
+
+
+def greeting(port: int) -> bytes:
+    """What debugpy says first to who connects."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        return connection.recv(100)
