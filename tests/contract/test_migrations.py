@@ -169,9 +169,9 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (":", ":wrong-", "migrate: PostgreSQL refuses the password of auth_svc: check DATABASE_URL\n"),
-        ("auth_svc", "nobody_svc", "migrate: PostgreSQL refuses the password of nobody_svc: check DATABASE_URL\n"),
-        ("/products", "/elsewhere", 'migrate: PostgreSQL says: database "elsewhere" does not exist: make the roles'),
+        (":", ":wrong-", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
+        ("auth_svc", "nobody_svc", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
+        ("/products", "/elsewhere", "migrate: PostgreSQL knows no such role or database: make the roles"),
     ],
     ids=["password", "role", "database"],
 )
@@ -183,7 +183,7 @@ def test_a_refusal_ends_it_at_once_and_says_what_to_do(
     wrong = f"{scheme}://{rest.replace(old, new, 1)}"
     output, _ = (process := begin("auth", "auth", "migrate", DATABASE_URL=wrong)).communicate(timeout=30)
     assert (process.returncode, output[: len(said)]) == (1, said)
-    assert "Traceback" not in output and str(urlsplit(url).password) not in output
+    assert len(output.splitlines()) == 1 and str(urlsplit(url).password) not in output
 
 
 def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: Postgres, begin: Run) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import psycopg
 import sqlalchemy.exc
@@ -33,6 +33,18 @@ class Connection(AsyncConnection[Any]):
 
     pulse: "Pulse"
 
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, pulse: "Pulse", **options: Any) -> Self:  # type: ignore[override]
+        """A connection of this process; `pulse` hears of it, and of what the server said if there is none."""
+        try:
+            connection = await super().connect(conninfo, **options)
+        except psycopg.OperationalError as error:
+            pulse.refused = error
+            raise
+        connection.pulse, pulse.refused = pulse, None
+        pulse.answered = asyncio.get_running_loop().time()
+        return connection
+
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; raises OperationalError at the deadline."""
         try:
@@ -52,11 +64,8 @@ class Pulse:
     """When the server last answered any connection of this process."""
 
     answered = float("-inf")
-
-    def beat(self, connection: Connection) -> None:
-        """The server has just answered on this connection, which belongs to this process."""
-        connection.pulse = self
-        self.answered = asyncio.get_running_loop().time()
+    # Why the last attempt to connect failed, if it did.
+    refused: psycopg.OperationalError | None = None
 
     def patience(self, waited: float = 0.0) -> float:
         return context.patience(max(0.0, DEFAULT_WAIT - waited), self.answered)
@@ -94,6 +103,7 @@ class Database:
         self._pulse = Pulse()
         self._dsn = settings.database_url.get_secret_value()
         self._options: dict[str, Any] = {
+            "pulse": self._pulse,
             "application_name": application,
             # 2 s is libpq's least. The server ends what we have given up on.
             "connect_timeout": 2,
@@ -136,12 +146,10 @@ class Database:
         finally:
             attempt.cancel()
         connection = attempt.result()
-        self._pulse.beat(connection)
         await tracing.instrument_connection(connection)
         return connection
 
     async def _configure(self, connection: Connection) -> None:
-        self._pulse.beat(connection)
         for kind, loader in self._loaders.items():
             connection.adapters.register_loader(kind, loader)
         await tracing.instrument_connection(connection)
@@ -163,6 +171,9 @@ class Database:
             except (PoolTimeout, psycopg.OperationalError) as error:
                 unused = isinstance(error, PoolTimeout) or (connection.closed and not isinstance(error, _Silent))
                 if not unused or self._pulse.patience() < 0.02:
+                    # The pool does not say why it has no connection.
+                    if isinstance(error, PoolTimeout) and (said := self._pulse.refused):
+                        raise psycopg.OperationalError(str(said)) from None
                     raise
 
     @asynccontextmanager

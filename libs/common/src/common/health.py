@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from starlette.responses import Response
 
 from common import __version__
+from common.causes import Changes, NotReady, cause
 from common.db import Database
 from common.json import JSONResponse
 from common.problems import problem
@@ -21,10 +22,6 @@ __all__ = ["Check", "Health", "postgres_check", "redis_check", "router"]
 Check = Callable[[], Awaitable[None]]
 CHECK_SECONDS = 1.0
 CACHE_SECONDS = 1.0
-
-
-class NotReady(Exception):
-    """A check's own words on what is missing."""
 
 
 class Health:
@@ -47,6 +44,7 @@ class Health:
         self.draining = False
         self._checks = [(name, check, True) for name, check in critical.items()]
         self._checks += [(name, check, False) for name, check in (optional or {}).items()]
+        self._changes = Changes()
         self._lock = asyncio.Lock()
         self._report: dict[str, Any] = {}
         self._expires = 0.0
@@ -62,6 +60,7 @@ class Health:
     async def _run(self) -> dict[str, Any]:
         results = await asyncio.gather(*(self._one(check, critical) for _, check, critical in self._checks))
         checks = {name: result for (name, _, _), result in zip(self._checks, results, strict=True)}
+        self._changes.tell(checks)
         failed = [check["critical"] for check in checks.values() if check["status"] != "ok"]
         status = "unavailable" if any(failed) else "degraded" if failed else "ok"
         return {"status": status, "service": self.service, "version": __version__, "checks": checks}
@@ -76,9 +75,7 @@ class Health:
             task.cancel()
             result |= {"status": "failed", "detail": f"no answer within {CHECK_SECONDS:g} s"}
         elif error := task.exception():
-            # Drivers' own messages may hold addresses and names; only our own words leave.
-            detail = str(error) if isinstance(error, NotReady) else type(error).__name__
-            result |= {"status": "failed", "detail": detail}
+            result |= {"status": "failed", "detail": cause(error)}
         return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 

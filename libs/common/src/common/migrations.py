@@ -1,13 +1,11 @@
 """The body of each service's Alembic environment, and `python -m <service> migrate`."""
 
 import os
-import re
 import time
 import zlib
 from importlib import resources
 from logging import getLogger
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 from alembic import command, context
@@ -16,12 +14,13 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 
+from common.causes import BOOTSTRAP, refusal
+
 __all__ = ["config", "run", "upgrade"]
 
 log = getLogger(__name__)
 WAIT_SECONDS = 300.0
 LOCK_ATTEMPTS = 5
-BOOTSTRAP = "make the roles and schemas with helm/products-api/files/bootstrap.sql"
 
 
 def config(service: str) -> Config:
@@ -64,29 +63,14 @@ def _wait_for_server(url: str) -> None:
             return
         except psycopg.OperationalError as error:
             said = str(error)
-        if refusal := _refusal(said, url):
-            raise SystemExit(f"migrate: {refusal}")
+        if no := refusal(said):
+            raise SystemExit(f"migrate: {no} ({said.splitlines()[0]})")
         if time.monotonic() >= end:
             raise SystemExit(f"migrate: no PostgreSQL within {WAIT_SECONDS:g} s: check DATABASE_URL and the network")
         if time.monotonic() >= next_word:
             log.info("waiting for PostgreSQL: %s", said.splitlines()[0])
             next_word = time.monotonic() + 10
         time.sleep(1)
-
-
-def _refusal(said: str, url: str) -> str | None:
-    """What to do about a server's final no; None while it is worth waiting."""
-    match = re.search(r"FATAL:\s+(.*)", said)
-    if match is None and "no password supplied" not in said:
-        return None
-    no = match[1] if match else ""
-    if re.search(r"starting up|shutting down|not yet accepting|recovery|too many|reserved for", no):
-        return None
-    if "does not exist" in no:
-        return f"PostgreSQL says: {no}: {BOOTSTRAP}"
-    if "password" in said:
-        return f"PostgreSQL refuses the password of {urlsplit(url).username}: check DATABASE_URL"
-    return f"PostgreSQL says: {no}: check DATABASE_URL"
 
 
 def _url() -> str:

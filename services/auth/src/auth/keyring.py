@@ -11,8 +11,8 @@ from jose import jwk, jws
 from auth import keys
 from auth.errors import SigningKeyUnreadable
 from auth.models import SigningKey
+from common.causes import NotReady
 from common.db import Database
-from common.health import NotReady
 from common.security import ALGORITHM
 
 __all__ = ["KeyRing"]

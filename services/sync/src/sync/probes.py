@@ -12,6 +12,7 @@ import psycopg
 from redis import Redis
 
 from common import __version__
+from common.causes import Changes, NotReady, cause
 from sync.settings import SyncSettings
 from sync.stop import Stop
 
@@ -49,10 +50,6 @@ class Probe(Generic[T]):
             answer.set_result(self._ask())
         except Exception as error:
             answer.set_exception(error)
-
-
-class NotReady(Exception):
-    """A check's own words on what is missing."""
 
 
 def one_query(settings: SyncSettings, query: str) -> list[Any]:
@@ -94,12 +91,14 @@ class Health:
         self._service = service
         self._stop = stop
         self._checks = checks
+        self._changes = Changes()
 
     def routes(self) -> dict[str, Callable[[], tuple[int, dict[str, Any]]]]:
         return {"/health": self.report, "/livez": lambda: (200, {"status": "ok"})}
 
     def report(self) -> tuple[int, dict[str, Any]]:
         checks = {name: _result(check) for name, check in self._checks.items()}
+        self._changes.tell(checks)
         failed = [f"{name}: {result['detail']}" for name, result in checks.items() if "detail" in result]
         state = "draining" if self._stop.requested else "unavailable" if failed else "ok"
         report = {"service": self._service, "version": __version__, "checks": checks}
@@ -118,6 +117,5 @@ def _result(check: Callable[[], Any]) -> dict[str, Any]:
     except TimeoutError:
         result |= {"status": "failed", "detail": f"no answer within {SECONDS:g} s"}
     except Exception as error:
-        # Drivers' own messages may hold addresses and names; only our own words leave.
-        result |= {"status": "failed", "detail": str(error) if isinstance(error, NotReady) else type(error).__name__}
+        result |= {"status": "failed", "detail": cause(error)}
     return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}
