@@ -57,8 +57,10 @@ def scenarios(cluster: Cluster, report: Report, chosen: set[str], short: bool) -
         for step in steps:
             try:
                 step()
-            except Failed as error:
-                report.check(f"{number} {what}", "went through", "to its end", str(error)[:600], False)
+            except Exception as error:
+                # The table tells all, whatever went wrong.
+                said = f"{type(error).__name__}: {error}"[:600].replace("\n", " ")
+                report.check(f"{number} {what}", "went through", "to its end", said, False)
                 break
         report.note(f"{number} {what}", "took", f"{time.monotonic() - began:.0f} s")
 
@@ -83,13 +85,18 @@ def scenarios(cluster: Cluster, report: Report, chosen: set[str], short: bool) -
     part("5", "network", lambda: network.network(first, cluster.namespace("stranger"), cluster.namespace("monitor")))
     part("6", "HPA", lambda: scaling.scaling(first))
     second = Release(cluster, report, cluster.namespace("two"), old, replicas=1)
-    part("7", "external", lambda: lifecycle.external(second, cluster.namespace("elsewhere")),
-         lambda: lifecycle.uninstall(first), lambda: lifecycle.uninstall(second))  # fmt: skip
+    third = Release(cluster, report, cluster.namespace("three"), old, name="products-api")
     part(
-        "8",
-        "last version",
-        lambda: lifecycle.previous(Release(cluster, report, cluster.namespace("three"), old), report),
+        "7",
+        "external",
+        lambda: lifecycle.external(second, cluster.namespace("elsewhere")),
+        lambda: lifecycle.uninstall(first),
+        lambda: lifecycle.readme(third),
+        lambda: lifecycle.uninstall(second),
+        lambda: lifecycle.uninstall(third),
     )
+    fourth = Release(cluster, report, cluster.namespace("four"), old)
+    part("8", "last version", lambda: lifecycle.previous(fourth))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import httpx
 
 __all__ = ["CHART", "ROOT", "Cluster", "Failed", "until"]
 
@@ -22,13 +25,14 @@ class Failed(Exception):
 
 
 def until(what: str, condition: Callable[[], T], seconds: float = 60) -> T:
-    """Look often until `condition` gives something true; raises Failed after `seconds`."""
+    """Look often until `condition` gives something true; a broken connection is not yet. Failed after `seconds`."""
     end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise Failed(f"{what}: not within {seconds:g} s")
+    while time.monotonic() < end:
+        with suppress(httpx.HTTPError):
+            if value := condition():
+                return value
         time.sleep(0.2)
-    return value
+    raise Failed(f"{what}: not within {seconds:g} s")
 
 
 @dataclass

@@ -1,25 +1,23 @@
 """External databases, two releases side by side, what an uninstall leaves, and an upgrade from the last version."""
 
 import base64
+import json
 import re
 import tarfile
 import tempfile
-from io import BytesIO
-from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.k8s.cluster import ROOT, Cluster, Failed, until
 from tests.k8s.install import tours
-from tests.k8s.load import login
-from tests.k8s.release import Release
-from tests.k8s.report import Report
+from tests.k8s.release import BLOCKS, Release
 
-__all__ = ["external", "previous", "uninstall"]
+__all__ = ["external", "previous", "readme", "uninstall"]
 
 PASSWORD = "Kq7wXo2ZrM9tBvY4sHn6JdP1fGc8LeUa"
 KINDS = "all,secret,configmap,pvc,ingress,httproute,networkpolicy,pdb,hpa,serviceaccount,role,rolebinding"
-OWN = re.compile(r"^(secret/\w+-secrets|persistentvolumeclaim/data-\w+-(postgres|redis)-0)$")
+OWN = re.compile(r"^(secret/[\w-]+-secrets|persistentvolumeclaim/data-[\w-]+-(postgres|redis)-0)$")
 SERVERS = """
 apiVersion: v1
 kind: Service
@@ -81,42 +79,32 @@ def bundled(release: Release) -> list[str]:
 
 def serve(cluster: Cluster, namespace: str) -> None:
     """PostgreSQL and Valkey as plain pods, with the product's roles and schemas."""
-    files = ROOT / "helm/products-api/files"
-    cluster.kubectl(
-        "create",
-        "configmap",
-        "init",
-        "-n",
-        namespace,
-        f"--from-file={files}/init.sql",
-        f"--from-file={files}/bootstrap.sql",
-    )
+    files = [f"--from-file={ROOT}/helm/products-api/files/{name}.sql" for name in ("init", "bootstrap")]
+    cluster.kubectl("create", "configmap", "init", "-n", namespace, *files)
     names = ("POSTGRES_PASSWORD", "AUTH_DB_PASSWORD", "CATALOG_DB_PASSWORD", "SYNC_DB_PASSWORD")
-    mounts = [
-        {"name": "init", "mountPath": "/docker-entrypoint-initdb.d/init.sql", "subPath": "init.sql"},
-        {"name": "init", "mountPath": "/bootstrap.sql", "subPath": "bootstrap.sql"},
-    ]
-    parts = {
-        "postgres": (
-            5432,
-            "postgres:17-trixie",
-            ["postgres"],
-            mounts,
-            [{"name": "init", "configMap": {"name": "init"}}],
-        ),
+    mounts = {"init.sql": "/docker-entrypoint-initdb.d/init.sql", "bootstrap.sql": "/bootstrap.sql"}
+    mounted = [{"name": "init", "mountPath": path, "subPath": name} for name, path in mounts.items()]
+    volumes = [{"name": "init", "configMap": {"name": "init"}}]
+    environment = [{"name": key, "value": PASSWORD} for key in names] + [{"name": "POSTGRES_DB", "value": "products"}]
+    parts: dict[str, tuple[int, str, list[str], list[Any], list[Any]]] = {
+        "postgres": (5432, "postgres:17-trixie", ["postgres"], mounted, volumes),
         "redis": (6379, "valkey/valkey:8", ["valkey-server", "--requirepass", PASSWORD], [], []),
     }
-    for name, (port, image, arguments, mounted, volumes) in parts.items():
-        environment = [{"name": key, "value": PASSWORD} for key in names] + [
-            {"name": "POSTGRES_DB", "value": "products"}
-        ]
+    for name, (port, image, *lists) in parts.items():
         text = SERVERS.replace("NAME", name).replace("PORT", str(port), 1).replace("IMAGE", image)
-        for key, value in (("ARGS", arguments), ("ENV", environment), ("MOUNTS", mounted), ("VOLUMES", volumes)):
-            text = text.replace(
-                f": {key}\n", f": {yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()}\n"
-            )
+        for key, value in zip(("ARGS", "MOUNTS", "VOLUMES", "ENV"), [*lists, environment], strict=True):
+            text = text.replace(f": {key}\n", f": {json.dumps(value)}\n")
         cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
     cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=90s")
+
+
+def readme(release: Release) -> None:
+    """The README's commands as they stand there, in the namespace of `release`: the defaults, in production mode."""
+    script = BLOCKS["kubernetes"].replace("kind load docker-image", release.cluster.image_load)
+    script = script.replace("--namespace products", f"--namespace {release.namespace}")
+    said = release.cluster.run("bash", "-euo", "pipefail", "-c", script, timeout=400)
+    release.report.check("7 README", "its commands for Kubernetes", True, "Phase:          Succeeded" in said)
+    release.report.check("7 README", "containers restarted", {}, release.cluster.restarts(release.namespace))
 
 
 def secret(cluster: Cluster, namespace: str, name: str, **data: str) -> None:
@@ -144,47 +132,42 @@ def uninstall(release: Release) -> None:
         until("all is gone", lambda: not left(), 120)
     except Failed:
         pass
-    release.report.check(
-        "7 uninstall", f"left in {release.namespace.rpartition('-')[2]} beside volume claims and secret", [], left()
-    )
+    where = release.namespace.rpartition("-")[2]
+    release.report.check("7 uninstall", f"left in {where} beside volume claims and secret", [], left())
 
 
-def previous(release: Release, report: Report) -> bool:
-    """Install the chart as it was in the version before this one, then upgrade; false if there was none."""
-    cluster = release.cluster
-    file = "helm/products-api/Chart.yaml"
-    now = re.search(r"^version: (.+)$", (ROOT / file).read_text("utf-8"), re.M)
-    commits = cluster.run("git", "log", "--format=%H", "--", file, check=False).split()
-    for commit in commits:
-        then = re.search(r"^version: (.+)$", cluster.run("git", "show", f"{commit}:{file}", check=False), re.M)
-        if now and then and then[1] != now[1]:
-            break
-    else:
-        report.note(
-            "8 last version", "helm upgrade from it", "this is the first version: there is none to upgrade from"
-        )
-        return False
+def previous(release: Release) -> None:
+    """An installation of the chart's last version, out of git's history, upgraded to this one."""
+    cluster, report = release.cluster, release.report
+    found = last_version(cluster)
+    if found is None:
+        report.note("8 last version", "helm upgrade from it", "there is none: this version is the first")
+        return
+    version, commit = found
     with tempfile.TemporaryDirectory() as scratch:
-        archive = cluster.run("git", "archive", "--format=tar", commit, "helm/products-api")
-        with tarfile.open(fileobj=BytesIO(archive.encode())) as tar:
+        cluster.run("git", "archive", f"--output={scratch}/chart.tar", commit, "helm/products-api")
+        with tarfile.open(f"{scratch}/chart.tar") as tar:
             tar.extractall(scratch, filter="data")
-        chart = str(Path(scratch, "helm/products-api"))
-        cluster.helm(
-            "install",
-            release.name,
-            chart,
-            "-n",
-            release.namespace,
-            "--wait",
-            "--set",
-            f"global.image.tag={release.tag}",
-        )
+        command = ["install", release.name, f"{scratch}/helm/products-api", "-n", release.namespace, "--wait"]
+        cluster.helm(*command, "--set", f"global.image.tag={release.tag}", "--set", "sync.provider.enabled=true")
+    cluster.kubectl("wait", "-n", release.namespace, "--for=condition=complete", "job", "--all", "--timeout=90s")
     release.helm("upgrade", "--wait", "--timeout", "180s")
-    login(cluster.gateway_url, release.host)
-    report.check(
-        "8 last version",
-        f"products after the upgrade from {then[1]}",
-        194,
-        release.get("/products?limit=1").json()["total"],
-    )
-    return True
+    until("the gateway leads to it", release.answers, 30)
+    total = until("the products are there", lambda: release.get("/products?limit=1").json()["total"], 60)
+    report.check("8 last version", f"products after the upgrade from {version}", 194, total)
+
+
+def last_version(cluster: Cluster) -> tuple[str, str] | None:
+    """Version and commit of the chart before its version was raised to this one."""
+    file = "helm/products-api/Chart.yaml"
+    now = chart_version((ROOT / file).read_text("utf-8"))
+    for commit in cluster.run("git", "log", "--format=%H", "--", file).split():
+        then = chart_version(cluster.run("git", "show", f"{commit}:{file}", check=False))
+        if then and then != now:
+            return then, commit
+    return None
+
+
+def chart_version(text: str) -> str:
+    match = re.search(r"^version: (.+)$", text, re.M)
+    return match[1] if match else ""

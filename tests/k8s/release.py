@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx
 
-from tests.k8s.cluster import CHART, ROOT, Cluster, Failed
+from tests.k8s.cluster import CHART, ROOT, Cluster, Failed, until
+from tests.k8s.load import login
 from tests.k8s.report import Report
 
-__all__ = ["APIS", "DEPLOYMENTS", "Release", "build_images"]
+__all__ = ["APIS", "BLOCKS", "DEPLOYMENTS", "Release", "build_images"]
 
 APIS = ("auth", "catalog", "sync-api")
 DEPLOYMENTS = (*APIS, "worker", "scheduler", "gateway", "provider")
@@ -104,10 +105,26 @@ class Release:
 
     def answers(self, path: str = "/products?limit=1") -> bool:
         """Whether the gateway leads to a service that serves."""
-        try:
-            return self.get(path).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return self.get(path).status_code == 200
+
+    def sync(self) -> str:
+        """Trigger a sync; the path of its run."""
+        return str(self.get("/sync/trigger", method="POST", headers=self.admin()).json()["status_url"])
+
+    def ended(self, path: str) -> str:
+        """How a run ended, once it has."""
+        headers = until("an admin can log in", self.admin)
+
+        def state() -> str:
+            answer = self.get(path, headers=headers)
+            found = str(answer.json()["state"]) if answer.status_code == 200 else ""
+            return "" if found in ("queued", "running") else found
+
+        return until("the sync ends", state, 90)
+
+    def admin(self) -> dict[str, str]:
+        """Headers of the tour's admin."""
+        return {"Authorization": f"Bearer {login(self.cluster.gateway_url, self.host)}"}
 
     def tour(self, host: str) -> str:
         """The README's tour as it stands there, through the gateway under `host`; its output."""

@@ -27,26 +27,18 @@ def under_load(release: Release, part: str, what: str, change: Callable[[], None
 
 def upgrade(release: Release, tag: str) -> None:
     """A new image, a changed setting and a migration of each service; a sync runs meanwhile."""
-    seen: dict[str, str] = {}
+    runs: list[str] = []
 
     def change() -> None:
-        token = login(release.cluster.gateway_url, release.host)
-        headers = {"Authorization": f"Bearer {token}"}
-        seen["path"] = release.get("/sync/trigger", method="POST", headers=headers).json()["status_url"]
+        runs.append(release.sync())
         release.tag = tag
         release.values = {"global": {"settings": {"LOG_LEVEL": "warning"}}}
         release.helm("upgrade", "--wait", "--timeout", "300s", timeout=330)
 
     under_load(release, "2 upgrade", "helm upgrade (image, setting, migrations)", change)
-    headers = {"Authorization": f"Bearer {login(release.cluster.gateway_url, release.host)}"}
-
-    def run() -> dict[str, object]:
-        answer: dict[str, object] = release.get(seen["path"], headers=headers).json()
-        return answer
-
-    until("the run has ended", lambda: run()["state"] not in ("queued", "running"), 90)
-    release.report.check("3 sync", "the run that was triggered before the upgrade", "succeeded", run()["state"])
-    status = release.get("/sync/status", headers=headers).json()["sources"][0]
+    ended = release.ended(runs[0])
+    release.report.check("3 sync", "the run that was triggered before the upgrade", "succeeded", ended)
+    status = release.get("/sync/status", headers=release.admin()).json()["sources"][0]
     release.report.check("3 sync", "runs left active", None, status["active_run"])
     pairs = source_ids(release)
     release.report.check("3 sync", "products of the source, each once", (193, 193), (len(pairs), len(set(pairs))))
