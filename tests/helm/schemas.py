@@ -82,7 +82,7 @@ def from_openapi(document: dict[str, Any], api_version: str, kind: str) -> dict[
         quantity = one.endswith(".resource.Quantity")
         found[one] = {"type": ["string", "number"]} if quantity else strict(definitions[one])
         waiting += [ref.rpartition("/")[2] for ref in references(found[one])]
-    top = found.pop(name)
+    top: dict[str, Any] = found.pop(name)
     return top | {"definitions": found}
 
 

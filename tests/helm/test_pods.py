@@ -255,6 +255,13 @@ def backends(manifests: list[Manifest]) -> Iterator[tuple[str, Any]]:
             yield backend["name"], backend["port"]
 
 
+def test_an_environment_that_is_given_wins() -> None:
+    url = {"name": "REDIS_URL", "value": "redis://elsewhere:6379/0"}
+    found = pods(render("01-minimal", *given({"catalog": {"api": {"extraEnv": [url]}}})))
+    assert [it for it in own(found["catalog"])["env"] if it["name"] == "REDIS_URL"] == [url]
+    assert url not in own(found["auth"])["env"]
+
+
 @every_shape
 def test_no_name_stands_twice_in_a_list(shape: str) -> None:
     """Server-side apply, which helm 4 uses, refuses such a list."""

@@ -98,7 +98,7 @@ def test_every_value_has_a_comment() -> None:
         list(documented("global:\n  # Said.\n  name: shop\n  labels: {}\n"))
 
 
-MISTYPED = {
+MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
     "at the top": ({"catalogue": {"enabled": False}}, "at '': additional properties 'catalogue'"),
     "global": ({"global": {"imagePullSecret": []}}, "at '/global': additional properties 'imagePullSecret'"),
     "service": ({"sync": {"wroker": {}}}, "at '/sync': additional properties 'wroker'"),
@@ -112,6 +112,10 @@ MISTYPED = {
     "policy": ({"networkPolicy": {"gateway": []}}, "at '/networkPolicy': additional properties 'gateway'"),
     "type": ({"sync": {"settings": {"SYNC_INTERVAL_MINUTES": "often"}}}, "/SYNC_INTERVAL_MINUTES': got string, want"),
     "range": ({"global": {"settings": {"DB_POOL_SIZE": 0}}}, "at '/global/settings/DB_POOL_SIZE': minimum"),
+    "own secret": (
+        {"auth": {"settingsFrom": {"DATABASE_URL": {"name": "x", "key": "y"}}}},
+        "at '/auth/settingsFrom/DATABASE_URL': false schema",
+    ),
     "own label": (
         {"global": {"labels": {"app.kubernetes.io/name": "x"}}},
         "at '/global/labels/app.kubernetes.io~1name': false schema",
@@ -121,12 +125,11 @@ MISTYPED = {
 
 @pytest.mark.parametrize("case", MISTYPED)
 @pytest.mark.parametrize(
-    "command",
-    [("lint", str(CHART)), ("template", "shop", str(CHART)), ("install", "shop", str(CHART), "--dry-run=client")],
+    "command", [("lint",), ("template", "shop"), ("install", "shop", "--dry-run=client")], ids=" ".join
 )
 def test_helm_refuses_with_the_path(command: tuple[str, ...], case: str) -> None:
     values, message = MISTYPED[case]
-    done = helm(*command, *given(values))
+    done = helm(*command, str(CHART), *given(values))
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
 

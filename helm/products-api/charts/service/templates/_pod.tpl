@@ -82,7 +82,11 @@ spec:
       {{- with concat (.configMap | empty | ternary list (list (dict "configMapRef" (dict "name" .configMap)))) $process.extraEnvFrom }}
       envFrom: {{ toJson . }}
       {{- end }}
-      {{- with concat (.environment | default list) $process.extraEnv }}
+      {{- $own := list }}
+      {{- $given := dict }}
+      {{- range $process.extraEnv }}{{ $_ := set $given .name true }}{{ end }}
+      {{- range .environment }}{{ if not (hasKey $given .name) }}{{ $own = append $own . }}{{ end }}{{ end }}
+      {{- with concat $own $process.extraEnv }}
       env:
         {{- toYaml . | nindent 8 }}
       {{- end }}
