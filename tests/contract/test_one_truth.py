@@ -39,7 +39,7 @@ MEANT = {"APP_ENV", "ADMIN_REGISTRATION", "LOG_FORMAT", "DRAIN_SECONDS", "EXTERN
 # Only to compose a URL of: the kubelet puts it together from a Secret.
 PARTS = {"DATABASE_PASSWORD", "REDIS_PASSWORD"}
 EVERYTHING = ("--set", "sync.provider.enabled=true", "--set", "ingress.enabled=true", "--set", "httpRoute.enabled=true",
-              "--set", "networkPolicy.enabled=false")  # fmt: skip
+              "--set", "httpRoute.parentRefs[0].name=public", "--set", "networkPolicy.enabled=false")  # fmt: skip
 
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not on PATH")
 
