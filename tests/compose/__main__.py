@@ -44,9 +44,7 @@ def main() -> int:
                 report.say("removing the project")
                 stack.clean()
         except (Exception, KeyboardInterrupt) as error:
-            if not isinstance(error, Failed):
-                traceback.print_exc()
-            report.check("harness", "went through", "to its end", str(error) or type(error).__name__, False)
+            broke(report, "harness", error)
     print(f"{report}\n\n{len(report.rows)} rows, {report.failed} failed, {time.monotonic() - report.began:.0f} s")
     return 1 if report.failed else 0
 
@@ -71,8 +69,17 @@ def parts(stack: Stack, short: bool) -> None:
         try:
             step(stack)
         except Exception as error:
-            stack.report.check(name, "went through", "to its end", str(error)[:600], False)
+            broke(stack.report, name, error)
         stack.report.note(name, "took", f"{time.monotonic() - began:.0f} s")
+
+
+def broke(report: Report, part: str, error: BaseException) -> None:
+    """A row for what ended a part early, on one line, and where it was if nobody expected it."""
+    if isinstance(error, Exception) and not isinstance(error, Failed):
+        traceback.print_exception(error)
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    shown = said if len(said) < 600 else f"{said[:150]} ... {said[-450:]}"
+    report.check(part, "went through", "to its end", shown, False)
 
 
 if __name__ == "__main__":

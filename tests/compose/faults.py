@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,9 +20,9 @@ __all__ = ["kills", "restarts", "scale"]
 IN_THE_WAY = ("gateway", "catalog", "postgres")
 PROBLEM = r'\w+ 503 \{"type":"[^"]+","title":"[^"]+","status":503,'
 BROKEN = rf"{PROBLEM}|(Connect|Read|Write|RemoteProtocol)Error"
-REQUESTS = (
+SERVED = (
     "import re, urllib.request as u; text = u.urlopen('http://127.0.0.1:9100/metrics', timeout=5).read().decode(); "
-    "print(sum(float(it) for it in re.findall(r'^products_http_requests_total.* ([0-9.e+]+)$', text, re.M)))"
+    "print(sum(map(float, re.findall(r'^products_http_requests_total.*route=\"/products.* (\\S+)$', text, re.M))))"
 )
 
 
@@ -91,11 +92,14 @@ def scale(stack: Stack) -> None:
     stack.compose("up", "--detach", "--wait", "--scale=catalog=2", "--scale=worker=2", timeout=180)
     report.note(part, "up --scale catalog=2 --scale worker=2 took", f"{time.monotonic() - began:.0f} s")
     catalogs = [it["Id"] for it in stack.containers("catalog")]
+    report.check(part, "catalogs", 2, len(catalogs))
+    before = served(stack, catalogs)
+    # Few requests come over one connection, so to one of the two: the gateway keeps what it has.
+    with ThreadPoolExecutor(16) as readers:
+        list(readers.map(lambda number: stack.get(f"/products/{number}"), range(3, 190)))
+    counts = [after - earlier for after, earlier in zip(served(stack, catalogs), before, strict=True)]
+    report.check(part, "requests that each catalog serves, of 187 by 16 at once", "> 18", counts, min(counts) > 18)
     with under_load(stack, part) as load:
-        before = served(stack, catalogs)
-        until("the load runs", lambda: load.sent > 300, 30)
-        counts = [after - at_first for after, at_first in zip(served(stack, catalogs), before, strict=True)]
-        report.check(part, "both catalogs serve", "> 0 each", counts, len(counts) == 2 and min(counts) > 0)
         for number, catalog in enumerate(catalogs, 1):
             failures, sent = Counter(load.failures), load.sent
             stack.docker("restart", catalog)
@@ -111,8 +115,8 @@ def all_healthy(stack: Stack) -> bool:
 
 
 def served(stack: Stack, containers: list[str]) -> list[float]:
-    """How many requests each has answered."""
-    return [float(stack.docker("exec", it, "python", "-c", REQUESTS)) for it in containers]
+    """How many requests for products each has answered."""
+    return [float(stack.docker("exec", it, "python", "-c", SERVED)) for it in containers]
 
 
 def sync(stack: Stack) -> None:

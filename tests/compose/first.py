@@ -64,7 +64,7 @@ def hardening(stack: Stack) -> None:
     for name in SERVICES:
         status = stack.docker("exec", containers[name]["Id"], "cat", "/proc/1/status")
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        seen = [fields["Uid"].split()[0] != "0", int(fields["CapEff"], 16), int(fields["NoNewPrivs"])]
+        seen = [fields["Uid"].split()[0] != "0", int(fields["CapBnd"], 16), int(fields["NoNewPrivs"])]
         report.check(part, f"{name}: not root, capabilities, no-new-privileges", [True, 0, 1], seen)
     for image in REPOSITORIES:
         script = f"for name in {COMPILERS}; do command -v $name; done; true"
