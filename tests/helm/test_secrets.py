@@ -77,6 +77,14 @@ def test_secret_settings_come_from_secrets(shape: str) -> None:
         assert not secret & manifest["data"].keys()
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_our_secrets_have_every_key_that_is_asked_of_them(shape: str) -> None:
+    manifests = render(shape)
+    held = {it["metadata"]["name"]: it.get("data", {}) | it.get("stringData", {}) for it in only(manifests, "Secret")}
+    asked = set(environment(manifests).values())
+    assert asked and not {(name, key) for name, key in asked if name in held and key not in held[name]}
+
+
 def test_given_secrets_of_all_sorts_make_none() -> None:
     assert not only(render("02-production"), "Secret")
     found = environment(render("02-production"))
