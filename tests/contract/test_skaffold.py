@@ -119,7 +119,7 @@ class TestRendered:
         assert forward["localPort"] == 8000
 
     def test_the_secret_has_what_the_chart_asks_of_it(self, project: Path) -> None:
-        text = (project / "deploy/skaffold/manifests/secret.yaml").read_text("utf-8")
+        text = (project / "deploy/skaffold/manifests/base.yaml").read_text("utf-8")
         namespace, secret = yaml.safe_load_all(text)
         asked = set()
         for manifest in deployed(project, self.hook).values():
@@ -161,6 +161,7 @@ class TestSkaffold:
         assert done.returncode == 0, done.stderr
         assert set(done.stderr.splitlines()) <= {"Starting pre-render hooks...", "Completed pre-render hooks...", ""}
         manifests = [it for it in yaml.safe_load_all(done.stdout) if it]
+        assert manifests[0]["kind"] == "Namespace", "what is in it would be refused"
         images = set(re.findall(r"'image': '([^']+)'", str(manifests)))
         assert {it.partition(":")[0] for it in images} == {*ARTIFACTS, "postgres", "valkey/valkey"}
         ours = [it for it in images if it.partition(":")[0] in ARTIFACTS]
