@@ -77,7 +77,7 @@ def broke(report: Report, part: str, error: BaseException) -> None:
     """A row for what ended a part early, on one line, and where it was if nobody expected it."""
     if isinstance(error, Exception) and not isinstance(error, Failed):
         traceback.print_exception(error)
-    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    said = " ".join([type(error).__name__, *str(error).split()])
     shown = said if len(said) < 600 else f"{said[:150]} ... {said[-450:]}"
     report.check(part, "went through", "to its end", shown, False)
 
