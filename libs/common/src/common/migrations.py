@@ -20,7 +20,9 @@ __all__ = ["config", "run", "upgrade"]
 
 log = getLogger(__name__)
 WAIT_SECONDS = 300.0
-LOCK_ATTEMPTS = 5
+# Who reads a table waits behind the migration that waits for it: less than the 0.6 s after which a request is given up.
+LOCK_WAIT = "300ms"
+LOCK_ATTEMPTS = 10
 
 
 def config(service: str) -> Config:
@@ -47,7 +49,7 @@ def upgrade(service: str) -> None:
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.errors.LockNotAvailable) and attempt < LOCK_ATTEMPTS:
                 log.warning("a table is in use; trying again (%d of %d)", attempt, LOCK_ATTEMPTS)
-                time.sleep(attempt)
+                time.sleep(min(attempt, 4))
             elif isinstance(error.orig, psycopg.errors.InsufficientPrivilege | psycopg.errors.InvalidSchemaName):
                 raise SystemExit(f"migrate: {str(error.orig).splitlines()[0]}: {BOOTSTRAP}") from None
             else:
@@ -83,11 +85,11 @@ def run(schema: str, metadata: MetaData) -> None:
     """Run the migrations of `schema` on DATABASE_URL, one process at a time, without long locks.
 
     Others wait for the advisory lock and then find nothing to do. A statement that cannot get its table lock
-    in 4 s fails rather than stopping the traffic behind it; run it again.
+    in LOCK_WAIT fails rather than stopping the traffic behind it; run it again.
     """
     url = _url().replace("postgresql://", "postgresql+psycopg://", 1)
     waiting = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5})
-    options = "-c lock_timeout=4s -c statement_timeout=600s"
+    options = f"-c lock_timeout={LOCK_WAIT} -c statement_timeout=600s"
     working = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5, "options": options})
     # The lock has a session of its own: it must outlive each migration's transaction, and its wait has no limit.
     with waiting.connect() as lock, working.connect() as connection:
