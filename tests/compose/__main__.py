@@ -18,7 +18,7 @@ from tests.k8s.report import Report
 TEXT = """
 Works on the Docker engine that `docker` talks to, with a clone of the last commit, in a compose project and on a port
 of its own; all of it is gone afterwards, but the images stay.
-Needs docker with compose 2, git, bash and curl on PATH.
+Needs docker with compose 2, git, bash and curl on PATH, and two cores without much other work.
 Environment:
   SHORT   1: without the parts under load
 """
@@ -45,6 +45,8 @@ def main() -> int:
                 stack.clean()
         except (Exception, KeyboardInterrupt) as error:
             broke(report, "harness", error)
+    # What bounds of time, and the load that is served meanwhile, have to be read with.
+    report.note("harness", "load average, processors", f"{os.getloadavg()[1]:.1f}, {os.cpu_count()}")
     print(f"{report}\n\n{len(report.rows)} rows, {report.failed} failed, {time.monotonic() - report.began:.0f} s")
     return 1 if report.failed else 0
 
