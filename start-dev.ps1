@@ -1,4 +1,5 @@
 # The whole product in containers, for people without make: what start-dev.sh does, for PowerShell.
+# Where scripts may not run: powershell -ExecutionPolicy Bypass -File start-dev.ps1
 
 function Fail([string] $Message) {
     [Console]::Error.WriteLine($Message)
