@@ -45,6 +45,7 @@ COMMON_FAULTS = {
     "METRICS_PORT": "canary",
     "DRAIN_SECONDS": "canary",
     "DB_POOL_SIZE": "canary",
+    "FAULTS": "canary",
 }
 FAULTS = {
     "auth": {

@@ -155,6 +155,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"auth": {"settings": {"ADMIN_REGISTRATION": "first"}}},
         "auth.settings.ADMIN_REGISTRATION: production allows only never",
     ),
+    "faults": ({"global": {"settings": {"FAULTS": "error=1"}}}, "global.settings.FAULTS: production allows none; set"),
     "no auth": ({"auth": {"enabled": False}}, "auth.enabled=false: then catalog.settings.AUTH_URL and"),
     "no catalog": ({"catalog": {"enabled": False}}, "catalog.enabled=false: then sync.settings.CATALOG_URL must"),
     "no parents": (

@@ -52,6 +52,11 @@ def create(
         # Directly, not by include_router: nested routers cost each request another round of matching.
         api.router.routes.extend(router.routes)
     problems.install(api)
+    if settings.faults:
+        from common import faults
+
+        faults.install(settings.faults)
+        api.add_middleware(faults.layer)
     if settings.backend_cors_origins:
         api.add_middleware(
             CORSMiddleware,

@@ -32,6 +32,7 @@ class ServiceSettings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
     forwarded_allow_ips: str = "127.0.0.1"
     db_pool_size: Annotated[int, Field(ge=1, le=200)] = 8
+    faults: str = ""
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -74,6 +75,17 @@ class ServiceSettings(BaseSettings):
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
                 raise ValueError("each must be an origin like https://shop.example; '*' is refused")
         return tuple(origin.rstrip("/") for origin in value)
+
+    @field_validator("faults")
+    @classmethod
+    def _faults(cls, value: str, info: Any) -> str:
+        if value and info.data.get("app_env") == "production":
+            raise ValueError("must be empty in production")
+        if value:
+            from common import faults
+
+            faults.parse(value)
+        return value
 
     @property
     def sqlalchemy_url(self) -> str:

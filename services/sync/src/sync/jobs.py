@@ -46,7 +46,12 @@ async def _run(run_id: UUID, settings: SyncSettings) -> dict[str, Any]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     # The worker blocked it, so that none is lost before there is somebody to hear it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    source = providers.ProviderConfig(url=settings.external_api_url.get_secret_value())
+    transport = None
+    if settings.faults:
+        from sync.faults import UnreliableSource
+
+        transport = UnreliableSource()
+    source = providers.ProviderConfig(url=settings.external_api_url.get_secret_value(), transport=transport)
     db = Postgres(settings, application="sync-worker")
     async with httpx.AsyncClient() as http:
         parts = runner.Parts(

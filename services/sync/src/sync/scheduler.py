@@ -182,6 +182,10 @@ def schedule(settings: SyncSettings) -> None:
     stop = Stop()
     stop.listen()
     metrics.set_build_info("sync-scheduler")
+    if settings.faults:
+        from common import faults
+
+        faults.install(settings.faults)
     REGISTRY.register(SyncGauges(settings))
     checks = {"postgres": probes.schema_probe(settings), "redis": probes.redis_probe(connect(settings, seconds=0.8))}
     health = probes.Health("sync-scheduler", stop, checks)

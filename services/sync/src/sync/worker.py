@@ -167,6 +167,10 @@ def work(settings: SyncSettings) -> None:
     """Work until SIGTERM or SIGINT; Redis may come late, go and come back."""
     stop = Stop()
     metrics.set_build_info("sync-worker")
+    if settings.faults:
+        from common import faults
+
+        faults.install(settings.faults)
     for outcome in ("succeeded", "failed", "killed"):
         # So that the first failure is an increase.
         RUNS.labels(settings.source, outcome)

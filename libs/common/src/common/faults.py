@@ -1,0 +1,95 @@
+"""Faults on purpose, for developers: FAULTS=latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2
+
+Imported only when FAULTS is set, so that it costs nothing when it is not.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Callable
+from logging import getLogger
+from mmap import mmap
+
+import psycopg
+import redis.asyncio.connection
+from prometheus_client.core import REGISTRY, CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from common import context
+from common.problems import problem
+
+__all__ = ["install", "layer", "parse", "strikes"]
+
+log = getLogger(__name__)
+_ITEM = re.compile(r"((latency)|error|postgres|redis|source)=([01](?:\.0+)?|0?\.[0-9]+)(?(2):([0-9]{1,5}))").fullmatch
+_faults: dict[str, tuple[float, float]] = {}
+_injected = {kind: memoryview(mmap(-1, 8)).cast("Q") for kind in ("latency", "error", "postgres", "redis", "source")}
+
+
+def parse(text: str) -> dict[str, tuple[float, float]]:
+    """The share of calls that fail, and seconds, by kind; raises ValueError with what is allowed."""
+    found = [_ITEM(item.strip()) for item in text.split(",")]
+    faults = {it[1]: (float(it[3]), int(it[4] or 0) / 1000) for it in found if it}
+    if len(faults) < len(found):
+        raise ValueError("must be some of latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2, shares 0 to 1")
+    return faults
+
+
+def install(text: str) -> None:
+    """From now on PostgreSQL and Redis fail this process, and what it forks, as FAULTS says; call it once, at start."""
+    log.warning("faults are injected on purpose: FAULTS=%s", text)
+    _faults.update(parse(text))
+    REGISTRY.register(_Figures())
+    _fail("postgres", psycopg.AsyncCursor, "execute", lambda cursor: cursor.connection.pgconn.finish())
+    _fail("postgres", psycopg.AsyncConnection, "commit", lambda connection: connection.pgconn.finish())
+    _fail("redis", redis.connection.AbstractConnection, "send_packed_command", _lose)
+    _fail("redis", redis.asyncio.connection.AbstractConnection, "send_packed_command", _lose)
+
+
+def _fail(kind: str, owner: type, name: str, lose: Callable[..., None]) -> None:
+    method = getattr(owner, name)
+
+    def unreliable(*arguments: object, **options: object) -> object:
+        if strikes(kind):
+            lose(arguments[0])
+        return method(*arguments, **options)
+
+    setattr(owner, name, unreliable)
+
+
+def _lose(_: object) -> None:
+    raise redis.ConnectionError("lost on purpose")
+
+
+def strikes(kind: str) -> bool:
+    """Whether the call at hand is to fail by this kind of fault; it is counted then."""
+    if struck := random.random() < _faults.get(kind, (0,))[0]:  # noqa: S311
+        _injected[kind][0] += 1
+        log.debug("injected: %s", kind)
+    return struck
+
+
+def layer(app: ASGIApp) -> ASGIApp:
+    """Lets requests wait, and answers them 503 before anything is done; those of probes pass."""
+
+    async def unreliable(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].endswith(("/health", "/livez")):
+            if strikes("latency"):
+                with context.extended():
+                    await asyncio.sleep(_faults["latency"][1])
+            if strikes("error"):
+                return await problem(scope, 503, "FAULTS says so.", headers={"Retry-After": "1"})(scope, receive, send)
+        await app(scope, receive, send)
+
+    return unreliable
+
+
+class _Figures(Collector):
+    """In memory that is shared with forked jobs, since nobody scrapes those."""
+
+    def collect(self) -> list[Metric]:
+        counts = CounterMetricFamily("products_faults_injected", "Faults injected on purpose.", labels=["kind"])
+        for kind, count in _injected.items():
+            counts.add_metric([kind], count[0])
+        return [counts]

@@ -1,0 +1,14 @@
+"""FAULTS=source=0.2: an external API that is down at times. Imported only when FAULTS is set."""
+
+import httpx
+
+from common import faults
+
+__all__ = ["UnreliableSource"]
+
+
+class UnreliableSource(httpx.AsyncHTTPTransport):
+    """The way to an external API, of whose answers some are a 503. It takes no proxy."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503) if faults.strikes("source") else await super().handle_async_request(request)

@@ -1,0 +1,174 @@
+"""FAULTS, kind by kind, in a real process: what clients see, what is stored, what is counted."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from catalog.settings import CatalogSettings
+from stack.ports import Ports
+from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.stack import ORIGIN, until
+
+NEW = {"name": "Lamp", "price": 9.99, "category": "things"}
+
+
+@dataclass
+class Unreliable:
+    """A catalog that runs with faults."""
+
+    client: httpx.Client
+    metrics: str
+    log: Path
+
+    def live(self) -> bool:
+        try:
+            return self.client.get("/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def injected(self, kind: str) -> int:
+        """How many faults of this kind it has counted."""
+        sample = rf'^products_faults_injected_total{{kind="{kind}"}} ([0-9.]+)$'
+        found = re.search(sample, httpx.get(self.metrics).text, re.M)
+        assert found
+        return int(float(found[1]))
+
+    def warnings(self) -> list[str]:
+        lines: list[dict[str, Any]] = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line["message"] for line in lines if line["logger"] == "common.faults" and line["level"] == "warning"]
+
+
+def start(settings: CatalogSettings, log: Path, **more: str) -> subprocess.Popen[bytes]:
+    environment = {
+        "PATH": os.environ["PATH"], "DATABASE_URL": dsn(settings), "REDIS_URL": settings.redis_url.get_secret_value(),
+        "AUTH_URL": settings.auth_url, "BACKEND_CORS_ORIGINS": ORIGIN,
+    }  # fmt: skip
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "catalog", "serve"], env=environment | more, stdout=output, stderr=output
+        )
+
+
+@contextmanager
+def unreliable(settings: CatalogSettings, log: Path, faults: str) -> Iterator[Unreliable]:
+    ports = Ports()
+    port, metrics = ports.pick(), ports.pick()
+    process = start(settings, log, PORT=str(port), METRICS_PORT=str(metrics), FAULTS=faults)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            made = Unreliable(client, f"http://127.0.0.1:{metrics}/metrics", log)
+            until(made.live)
+            yield made
+            assert process.poll() is None, log.read_text()
+            assert made.warnings() == [f"faults are injected on purpose: FAULTS={faults}"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def stored(catalog_settings: CatalogSettings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the empty table of products."""
+    with psycopg.connect(dsn(catalog_settings), autocommit=True) as connection:
+        connection.execute("DELETE FROM catalog.products")
+        connection.execute("DELETE FROM catalog.product_counts")
+        yield connection
+
+
+def names(stored: psycopg.Connection[Any]) -> set[str]:
+    return {name for (name,) in stored.execute("SELECT name FROM catalog.products")}
+
+
+def is_unavailable(answer: httpx.Response) -> bool:
+    """A 503 as ours are; anything else that is no success is a fault of ours."""
+    if answer.status_code < 300:
+        return False
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), answer.text
+    assert answer.headers["retry-after"] == "1" and answer.json()["request_id"] == answer.headers["x-request-id"]
+    return True
+
+
+def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
+    with unreliable(catalog_settings, tmp_path / "log", "latency=1:300") as catalog:
+        assert {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200}
+        assert catalog.injected("latency") == 0
+        answer = catalog.client.get("/products")
+        assert answer.status_code == 200 and answer.elapsed.total_seconds() >= 0.3
+        assert catalog.injected("latency") == 1
+
+
+def test_error_answers_503_before_anything_is_done(
+    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    with unreliable(catalog_settings, tmp_path / "log", "error=1") as catalog:
+        assert {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200}
+        assert catalog.injected("error") == 0
+        assert is_unavailable(catalog.client.post("/products", json=NEW, headers=auth_process.admin))
+        answer = catalog.client.get("/products", headers={"Origin": ORIGIN})
+        assert is_unavailable(answer)
+        assert answer.headers["access-control-allow-origin"] == ORIGIN, "pages must see the 503 too"
+        assert catalog.injected("error") == 2
+    assert names(stored) == set()
+
+
+def test_postgres_fails_statements_and_stores_exactly_what_it_acknowledged(
+    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    acknowledged, refused = set(), 0
+    with unreliable(catalog_settings, tmp_path / "log", "postgres=0.1") as catalog:
+        for number in range(80):
+            name = f"Lamp {number}"
+            answer = catalog.client.post("/products", json=NEW | {"name": name}, headers=auth_process.admin)
+            if is_unavailable(answer):
+                refused += 1
+            else:
+                acknowledged.add(name)
+        assert acknowledged and refused and catalog.injected("postgres") >= refused
+    assert names(stored) == acknowledged
+
+
+def test_postgres_that_always_fails_is_503_and_not_ready(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
+    with unreliable(catalog_settings, tmp_path / "log", "postgres=1") as catalog:
+        assert is_unavailable(catalog.client.get("/products"))
+        assert is_unavailable(catalog.client.get("/products/1"))
+        health = catalog.client.get("/health").json()
+        assert health["state"] == "unavailable" and health["checks"]["postgres"]["status"] == "failed"
+        assert catalog.client.get("/livez").status_code == 200
+
+
+def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
+    with unreliable(catalog_settings, tmp_path / "log", "redis=1") as catalog:
+        assert {catalog.client.get("/products").status_code for _ in range(10)} == {200}
+        health = catalog.client.get("/health")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert health.json()["checks"]["redis"]["status"] == "failed" and catalog.injected("redis") > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"APP_ENV": "production", "FAULTS": "error=0"}, "must be empty in production"),
+        ({"FAULTS": "disk=1"}, "must be some of latency="),
+    ],
+    ids=["production", "unknown"],
+)
+def test_a_process_refuses_to_start(
+    catalog_settings: CatalogSettings, tmp_path: Path, given: dict[str, str], said: str
+) -> None:
+    log = tmp_path / "log"
+    # A password that production takes.
+    url = re.sub(":[^:@/]+@", ":bYq4rT7w@", dsn(catalog_settings))
+    assert start(catalog_settings, log, REDIS_URL="redis://:bYq4rT7w@host", DATABASE_URL=url, **given).wait(60) == 2
+    (line,) = log.read_text().splitlines()
+    assert line.startswith(f"settings: FAULTS: {said}")
