@@ -88,6 +88,9 @@ class _Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._health.draining = True
+        # Clients go elsewhere before their connections are closed; uvicorn makes the second list anew every second.
+        for headers in (self.config.encoded_headers, self.server_state.default_headers):
+            headers.append((b"connection", b"close"))
         log.info("draining for %g s", self._drain_seconds)
         asyncio.get_running_loop().call_later(self._drain_seconds, super().handle_exit, sig, frame)
 

@@ -1,0 +1,154 @@
+"""A process that is told to end serves to the last request, sends its clients elsewhere, and is gone in time."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from catalog.settings import CatalogSettings
+from stack.ports import Ports
+from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.stack import until
+
+DRAIN = 0.5
+# uvicorn ends itself by the signal that ended it; 143 is how a shell tells of it.
+WELL = {signal.SIGTERM: (-signal.SIGTERM, 143), signal.SIGINT: (0,)}
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'catalog_svc' AND wait_event = 'relation'"
+
+
+@dataclass
+class Server:
+    """A catalog that is a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def status(self) -> int | None:
+        """Of /health, on a new connection; None if there is no listener."""
+        try:
+            return httpx.get(f"{self.url}/health").status_code
+        except httpx.ConnectError:
+            return None
+
+    def healthy(self) -> bool:
+        return self.status() == 200
+
+
+@contextmanager
+def serving(settings: CatalogSettings) -> Iterator[Server]:
+    ports = Ports()
+    port, metrics = ports.pick(), ports.pick()
+    environment = os.environ | {
+        "DATABASE_URL": dsn(settings), "REDIS_URL": settings.redis_url.get_secret_value(), "PORT": str(port),
+        "METRICS_PORT": str(metrics), "AUTH_URL": settings.auth_url, "DRAIN_SECONDS": str(DRAIN),
+        "LOG_LEVEL": "warning",
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)
+    try:
+        yield Server(process, f"http://127.0.0.1:{port}")
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def server(catalog_settings: CatalogSettings) -> Iterator[Server]:
+    with serving(catalog_settings) as started:
+        until(started.healthy)
+        yield started
+
+
+@pytest.fixture
+async def client(server: Server, auth_process: Auth) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, headers=auth_process.sync, timeout=30) as client:
+        yield client
+
+
+async def eventually(condition: object, timeout: float = 10.0) -> None:
+    await asyncio.to_thread(until, condition, timeout)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, signal.SIGINT], [signal.SIGINT]],
+    ids=lambda signals: "+".join(it.name for it in signals),
+)
+async def test_requests_in_flight_are_finished(
+    client: httpx.AsyncClient, server: Server, catalog_settings: CatalogSettings, signals: list[signal.Signals]
+) -> None:
+    with psycopg.connect(dsn(catalog_settings)) as holder, psycopg.connect(dsn(catalog_settings)) as watch:
+        watch.autocommit = True
+        holder.execute("LOCK TABLE catalog.imports")
+        urls = [f"/internal/imports/slow-{number}/runs/{uuid4()}" for number in range(3)]
+        slow = [asyncio.create_task(client.put(url, json={"fence": 1})) for url in urls]
+        await eventually(lambda: watch.execute(BLOCKED).fetchone() == (3,))
+        told = time.monotonic()
+        server.process.send_signal(signals[0])
+        if signals[0] is signal.SIGTERM:
+            await eventually(lambda: server.status() != 200)
+            answer = await client.get("/products")
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        for number in signals[1:]:
+            server.process.send_signal(number)
+        await eventually(lambda: server.status() is None)
+        if signals == [signal.SIGTERM]:
+            assert time.monotonic() - told >= DRAIN
+        assert not (await asyncio.wait(slow, timeout=1))[0] and server.process.poll() is None
+        holder.rollback()
+        answers = await asyncio.gather(*slow)
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert {answer.headers["connection"] for answer in answers} == {"close"}
+    await eventually(lambda: server.process.poll() is not None)
+    assert server.process.returncode in WELL[signals[-1]]
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.chaos)])
+async def test_at_random_instants_nobody_is_cut_off(
+    catalog_settings: CatalogSettings, auth_process: Auth, rounds: int
+) -> None:
+    """Busy clients on kept connections, readers and writers, until they are told to go elsewhere."""
+    seed = Random().getrandbits(32)
+    random = Random(seed)
+    print(f"seed {seed}")
+    for _ in range(rounds):
+        with serving(catalog_settings) as server:
+            await eventually(server.healthy)
+            names = [f"drained {uuid4()}" for _ in range(2)]
+            clients = [asyncio.create_task(busy(server.url, auth_process.admin, name)) for name in [*names, "", ""]]
+            server_signals = [signal.SIGTERM] * random.choice((1, 1, 2))
+            await asyncio.sleep(random.uniform(0, 0.7))
+            for number in server_signals:
+                server.process.send_signal(number)
+            written = await asyncio.gather(*clients)
+            await eventually(lambda server=server: server.process.poll() is not None)
+            assert server.process.returncode in WELL[signal.SIGTERM]
+        with psycopg.connect(dsn(catalog_settings)) as connection:
+            kept = [
+                connection.execute("SELECT count(*) FROM catalog.products WHERE name = %s", [name]).fetchone()
+                for name in names
+            ]
+        assert kept == [(count,) for count in written[:2]]
+
+
+async def busy(url: str, headers: dict[str, str], name: str) -> int:
+    """Read, or write products called `name`, until an answer closes the connection; how many were answered."""
+    answered = 0
+    body = {"name": name, "description": "", "price": 1, "category": "drain"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+        while True:
+            answer = await (client.post("/products", json=body) if name else client.get("/products"))
+            assert answer.status_code == (201 if name else 200), answer.text
+            answered += 1
+            if answer.headers.get("connection") == "close":
+                return answered
