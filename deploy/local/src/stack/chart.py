@@ -27,7 +27,8 @@ class Value(NamedTuple):
 def values(text: str) -> Iterator[Value]:
     """All values in order; raises ValueError for one that has no comment.
 
-    A comment above a key is about all that it holds, unless something in it has a comment of its own; then it is a row without a default.
+    A comment above a key is about all that it holds, unless something in it has a comment of its own; then it is a row
+    without a default.
     """
     tree = yaml.safe_load(text)
     lines = text.splitlines()
