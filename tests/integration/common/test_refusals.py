@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from catalog.settings import CatalogSettings
+from common.security import Jwks
 from stack.ports import Ports
-from tests.fixtures.catalog import SECRET, role_url
+from tests.fixtures.catalog import SECRET, dsn, role_url
 from tests.fixtures.stack import until
 
 WRONG = "Wr0ng-canary"
@@ -54,9 +57,9 @@ def health(url: str) -> httpx.Response | None:
 
 def told(log: Path) -> list[str]:
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    # auth has a check of its own besides.
+    # The services have checks of their own besides.
     said = [line["message"] for line in lines if line["logger"] == "common.causes"]
-    return [message for message in said if not message.startswith("signing_key: ")]
+    return [message for message in said if message.startswith(("postgres: ", "redis: "))]
 
 
 def wrong(url: str, kind: str) -> str:
@@ -94,3 +97,18 @@ def test_a_process_says_what_to_do(
         f"postgres: {said.partition(' with ')[0]}", f"redis: {REDIS}"
     ]  # fmt: skip
     assert WRONG not in answer.text + log.read_text()
+
+
+def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
+    catalog_settings: CatalogSettings, tmp_path: Path
+) -> None:
+    """A replica that is new must not refuse tokens that an older one takes; public reads need no keys at all."""
+    given = {"DATABASE_URL": dsn(catalog_settings), "REDIS_URL": catalog_settings.redis_url.get_secret_value()}
+    with running("catalog", "serve", tmp_path / "log", AUTH_URL="http://127.0.0.1:1", **given) as address:
+        answer = until(lambda: health(address))
+        assert answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
+        until(lambda: httpx.get(address).status_code == 200)
+    with running("catalog", "serve", tmp_path / "log", AUTH_URL=catalog_settings.auth_url, **given) as address:
+        began = until(lambda: health(address)) and time.monotonic()
+        until(lambda: httpx.get(address).status_code == 200)
+        assert time.monotonic() - began < Jwks.PATIENCE

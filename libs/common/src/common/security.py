@@ -17,6 +17,7 @@ from jose import jwk, jws
 from jose.backends import ECKey
 
 from common import context
+from common.causes import NotReady
 from common.errors import Forbidden, Unauthenticated, Unavailable
 
 __all__ = [
@@ -61,6 +62,8 @@ class Jwks:
     """
 
     FRESH, THROTTLE, STALE = 300.0, 10.0, 86_400.0
+    # How long a process that has just started is not ready without keys; then it serves what needs none.
+    PATIENCE = 5.0
 
     def __init__(self, auth_url: str, http: httpx.AsyncClient) -> None:
         self._url = f"{auth_url.rstrip('/')}/.well-known/jwks.json"
@@ -68,10 +71,18 @@ class Jwks:
         self._keys: dict[str, Any] = {}
         self._fetched = self._tried = float("-inf")
         self._lock = asyncio.Lock()
+        self._started = time.monotonic()
 
     async def prefetch(self) -> None:
         """Fetch the keys before the first request needs them; auth may still be starting."""
-        await self._refresh(force=True)
+        while not self._keys and time.monotonic() - self._started < self.PATIENCE:
+            await self._refresh(force=True)
+            await asyncio.sleep(0.1)
+
+    async def check(self) -> None:
+        """For /health: a replica that is new must not fail what an older one would not."""
+        if not self._keys and time.monotonic() - self._started < self.PATIENCE:
+            raise NotReady("the keys that verify tokens are not fetched yet")
 
     async def key(self, kid: str) -> Any | None:
         age = time.monotonic() - self._fetched

@@ -22,15 +22,15 @@ def build(settings: CatalogSettings) -> app.Service:
     """The catalog, ready to be served."""
     db = Database(settings, application="catalog", loaders=products.JSON_LOADERS)
     cache = redis.connect(settings)
-    checks = Health(
-        "catalog", critical={"postgres": postgres_check(db, "catalog")}, optional={"redis": redis_check(cache)}
-    )
+    http = httpx.AsyncClient()
+    keys = Jwks(settings.auth_url, http)
+    critical = {"postgres": postgres_check(db, "catalog"), "keys": keys.check}
+    checks = Health("catalog", critical=critical, optional={"redis": redis_check(cache)})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with httpx.AsyncClient() as http:
+        async with http:
             await db.open()
-            keys = Jwks(settings.auth_url, http)
             prefetch = asyncio.create_task(keys.prefetch())
             yield {"db": db, "keys": keys, "health": checks}
             prefetch.cancel()

@@ -22,14 +22,15 @@ def build(settings: SyncSettings) -> app.Service:
     """The sync API, ready to be served."""
     db = Database(settings, application="sync-api")
     bell = redis.connect(settings)
-    critical, optional = {"postgres": postgres_check(db, "sync")}, {"redis": redis_check(bell)}
-    checks = Health("sync", critical=critical, optional=optional, path="/sync/health")
+    http = httpx.AsyncClient()
+    keys = Jwks(settings.auth_url, http)
+    critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
+    checks = Health("sync", critical=critical, optional={"redis": redis_check(bell)}, path="/sync/health")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with httpx.AsyncClient() as http:
+        async with http:
             await db.open()
-            keys = Jwks(settings.auth_url, http)
             prefetch = asyncio.create_task(keys.prefetch())
             yield {"db": db, "redis": bell, "keys": keys, "health": checks, "settings": settings}
             prefetch.cancel()
