@@ -52,7 +52,9 @@ openapi: .venv/run ## Write the merged OpenAPI document
 chart: .venv/dev ## Write the table of values in the chart's README
 	@$(PY) -m stack.chart
 lock: .venv/dev ## Resolve the dependencies anew
-	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh
+	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh && $(MAKE) --no-print-directory sbom
+sbom: .venv/dev ## Write the bill of materials from the lock, CycloneDX
+	@$(PY) deploy/sbom.py >sbom.cdx.json
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,4 +74,4 @@ $(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || exit 1; \
 $(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
 endef
 
-.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos lint format bench migrate migration openapi chart lock help
+.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos lint format bench migrate migration openapi chart lock sbom help

@@ -2,6 +2,8 @@
 # Resolves the dependencies and writes every file that pins them. Pins that still fit stay as they are;
 # `sh deploy/lock.sh --upgrade` takes the newest of all, `--upgrade-package NAME` of one.
 # uv.lock names a registry in every entry, so it is not committed; its pins live on as constraints in pyproject.toml.
+# All of them come as wheels but one: crontab, which rq-scheduler asks for, is published as source only. It is pure
+# Python, pinned by its hash like all others, and built by setuptools when it is installed.
 set -eu
 cd "$(dirname "$0")/.."
 uv=${UV:-.venv/bin/uv}

@@ -1,6 +1,9 @@
 """The lock files and the constraints for `uv sync` pin the same versions, and name no registry."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -60,3 +63,13 @@ def test_an_image_gets_all_that_a_service_needs(member: str) -> None:
 def test_an_image_gets_nothing_else() -> None:
     assert not NOT_IN_A_SERVICE & names("requirements-services.lock")
     assert names("requirements-build.lock") >= {"hatchling"}
+
+
+def test_the_bill_of_materials_is_that_of_the_lock() -> None:
+    made = subprocess.run([sys.executable, "deploy/sbom.py"], cwd=ROOT, check=True, capture_output=True, text=True)
+    committed = (ROOT / "sbom.cdx.json").read_text("utf-8")
+    assert committed == made.stdout, "run: make sbom"
+    listed = {f"{it['name']}=={it['version']}": len(it["hashes"]) for it in json.loads(committed)["components"]}
+    lock = (ROOT / "requirements-services.lock").read_text("utf-8")
+    assert set(listed) == {pin.partition(" ;")[0] for pin in pins("requirements-services.lock")}
+    assert sum(listed.values()) == lock.count("--hash=sha256:")

@@ -1,0 +1,50 @@
+"""Prints the CycloneDX bill of materials of what the service image installs: `python deploy/sbom.py`.
+
+It is made from the lock alone, so it is the same wherever and whenever it is made. Hashes are those of all files that
+may be installed; a component that only some platforms get is `optional`.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+__all__ = ["bill"]
+
+ROOT = Path(__file__).parents[1]
+PIN = re.compile(
+    r"^(?P<name>\S+)==(?P<version>[^\s;]+)(?P<marker> ;[^\\]*)?(?P<hashes>(?:\s*\\\n\s+--hash=\S+)+)", re.MULTILINE
+)
+
+
+def bill() -> dict[str, Any]:
+    """The bill of materials of requirements-services.lock."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    lock = (ROOT / "requirements-services.lock").read_text("utf-8")
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": component("application", project["name"], project["version"])},
+        "components": [library(match) for match in PIN.finditer(lock)],
+    }
+
+
+def component(kind: str, name: str, version: str) -> dict[str, Any]:
+    purl = f"pkg:pypi/{name}@{version}"
+    return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl}
+
+
+def library(pin: re.Match[str]) -> dict[str, Any]:
+    return component("library", pin["name"], pin["version"]) | {
+        "scope": "optional" if pin["marker"] else "required",
+        "hashes": [{"alg": "SHA-256", "content": digest} for digest in re.findall(r"sha256:(\w+)", pin["hashes"])],
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(bill(), indent=1) + "\n")
