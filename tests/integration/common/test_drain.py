@@ -75,7 +75,7 @@ async def client(server: Server, auth_process: Auth) -> AsyncIterator[httpx.Asyn
         yield client
 
 
-async def eventually(condition: object, timeout: float = 10.0) -> None:
+async def eventually(condition: object, timeout: float = 30.0) -> None:
     await asyncio.to_thread(until, condition, timeout)  # type: ignore[arg-type]
 
 
