@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -147,8 +146,9 @@ async def _stopping(parts: Parts) -> Counts:
 
 
 async def _overtime(run: Run) -> Counts:
-    # Counted from the first worker's start: a run that kills each of its workers has to end too.
-    spent = (datetime.now(UTC) - run.started_at).total_seconds() if run.started_at else 0.0
+    # Counted from the first worker's start: a run that kills each of its workers has to end too. Our own clock may be
+    # wrong; both times are the database's.
+    spent = (run.heartbeat_at - run.started_at).total_seconds() if run.started_at and run.heartbeat_at else 0.0
     await asyncio.sleep(RUN_SECONDS - spent)
     raise RunFailed(f"not done {RUN_SECONDS // 60} minutes after its start")
 

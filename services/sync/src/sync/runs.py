@@ -58,6 +58,7 @@ class Run:
     error: str | None
     created_at: datetime
     started_at: datetime | None
+    heartbeat_at: datetime | None
     finished_at: datetime | None
     counts: Counts
 

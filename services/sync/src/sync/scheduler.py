@@ -77,8 +77,12 @@ class SyncScheduler(Scheduler):  # type: ignore[misc]
         self.connection.zadd(self.scheduled_jobs_key, {job.id: _next_slot(interval)})
 
     def assert_tick(self, source: str, interval: int, *, overdue: bool) -> None:
-        """The source's tick is scheduled every `interval` seconds; one that is keeps its time."""
-        if tick_id(source) in self and self._interval_of(tick_id(source)) == interval:
+        """The source's tick is scheduled every `interval` seconds; one that is keeps its time.
+
+        One that is further away was scheduled by a clock that has been set back since.
+        """
+        at = self.connection.zscore(self.scheduled_jobs_key, tick_id(source))
+        if at and at <= time.time() + interval and self._interval_of(tick_id(source)) == interval:
             return
         first = time.time() if overdue else _next_slot(interval)
         self.schedule(
