@@ -65,16 +65,20 @@ class Release:
     def helm(self, verb: str, *more: str, timeout: float = 240, **values: Any) -> str:
         """`helm install` or `upgrade` with the chart and all values; `values` win."""
         gateway, gateway_namespace = self.cluster.gateway()
-        one = {"replicas": 1}
+        # The gateway of a small test cluster often asks for no CPU, and would get none beside pods that ask for some.
+        modest = {"resources": {"requests": {"cpu": "1m"}}}
+        one = {"replicas": 1} | modest
         everything = {
             "global": {
                 "image": {"tag": self.tag},
                 "settings": {"APP_ENV": "local"},
-                "process": {"replicas": self.replicas},
+                "process": {"replicas": self.replicas} | modest,
             },
-            "auth": {"settings": {"ADMIN_REGISTRATION": "first"}},
+            "auth": {"settings": {"ADMIN_REGISTRATION": "first"}, "api": modest},
             "sync": {"worker": one, "scheduler": one, "provider": {"enabled": True, "process": one}},
             "gateway": {"process": one},
+            "postgres": modest,
+            "redis": modest,
             "ingress": {"enabled": True, "hosts": [self.host]},
             "httpRoute": {
                 "enabled": True,
