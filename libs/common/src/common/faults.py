@@ -10,7 +10,7 @@ from collections.abc import Callable
 from logging import getLogger
 from mmap import mmap
 
-import psycopg
+import psycopg.waiting
 import redis.asyncio.connection
 from prometheus_client.core import REGISTRY, CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -41,25 +41,23 @@ def install(text: str) -> None:
     log.warning("faults are injected on purpose: FAULTS=%s", text)
     _faults.update(parse(text))
     REGISTRY.register(_Figures())
+    _fail("postgres", psycopg.waiting, "wait_conn_async", lambda _: psycopg.OperationalError("FAULTS says so"))
     _fail("postgres", psycopg.AsyncCursor, "execute", lambda cursor: cursor.connection.pgconn.finish())
     _fail("postgres", psycopg.AsyncConnection, "commit", lambda connection: connection.pgconn.finish())
-    _fail("redis", redis.connection.AbstractConnection, "send_packed_command", _lose)
-    _fail("redis", redis.asyncio.connection.AbstractConnection, "send_packed_command", _lose)
+    for owner in (redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection):
+        _fail("redis", owner, "send_packed_command", lambda _: redis.ConnectionError("FAULTS says so"))
 
 
-def _fail(kind: str, owner: type, name: str, lose: Callable[..., None]) -> None:
+def _fail(kind: str, owner: object, name: str, lose: Callable[..., Exception | None]) -> None:
+    """`lose` gives the error, or takes away what the call needs."""
     method = getattr(owner, name)
 
     def unreliable(*arguments: object, **options: object) -> object:
-        if strikes(kind):
-            lose(arguments[0])
+        if strikes(kind) and (error := lose(arguments[0])):
+            raise error
         return method(*arguments, **options)
 
     setattr(owner, name, unreliable)
-
-
-def _lose(_: object) -> None:
-    raise redis.ConnectionError("lost on purpose")
 
 
 def strikes(kind: str) -> bool:
