@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -117,10 +118,11 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
         timeout_keep_alive=75,
         timeout_graceful_shutdown=30,
     )
+    # uvicorn repeats the signal that it was ended by; by default that would be the end before the spans are out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         _Server(config, service.health, settings.drain_seconds).run()
     except KeyboardInterrupt:
-        # uvicorn repeats the SIGINT that it was ended by, after it has ended well.
         log.info("interrupted")
     finally:
         tracing.flush()

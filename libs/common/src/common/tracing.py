@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 from common.settings import ServiceSettings
 
 __all__ = ["current_traceparent", "flush", "instrument_connection", "of_requests", "setup", "span", "trace_id"]
 
+FLUSH_SECONDS = 2.0
 _provider: Any = None
 
 
@@ -29,7 +31,9 @@ def setup(settings: ServiceSettings, service: str) -> None:
 
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/")
     endpoint = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
-    _provider = TracerProvider(resource=Resource.create({"service.name": f"products-{service}"}))
+    resource = Resource.create({"service.name": f"products-{service}"})
+    # At exit it would try once more, without an end.
+    _provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     _provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=3), schedule_delay_millis=1000)
     )
@@ -39,9 +43,12 @@ def setup(settings: ServiceSettings, service: str) -> None:
 
 
 def flush() -> None:
-    """Deliver finished spans; the last step before a process ends."""
+    """Deliver finished spans, if the collector takes them within 2 s; the last step before a process ends."""
     if _provider is not None:
-        _provider.force_flush(3000)
+        # The SDK's own time limit is not kept.
+        flushing = Thread(target=_provider.force_flush, name="flush", daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_SECONDS)
 
 
 def of_requests() -> dict[str, Any]:
