@@ -1,0 +1,156 @@
+"""Half an hour of use and abuse on a stack of its own: `make soak`, or `python -m tests.load.soak --minutes 30`.
+
+100 requests a second of mixed reads and writes, a sync every minute, and every third minute kill -9 of PostgreSQL while
+that sync runs. Each minute ends with a look at what every process holds. Memory, files and connections must be flat
+after a warm-up, every acknowledged write there, and no request failed but by the 503 of a cut. Prints a table.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+
+from tests.fixtures.stack import Launcher, running, until
+from tests.k8s.load import EMAIL, PASSWORD, Load, login
+from tests.k8s.report import Report
+
+PROCESSES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway")
+# Go's collector breathes by some MB; what leaks shows in the others' way too.
+BREATHES = ("gateway",)
+HOST = "localhost"
+CUT_EVERY = 3
+# Seconds for PostgreSQL to be started anew and to recover.
+CUT_SECONDS = 10.0
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE '%\\_svc'"
+
+
+@dataclass
+class Minute(Load):
+    """The load of a minute that remembers when it was refused."""
+
+    refused: list[float] = field(default_factory=list)
+
+    def _expect(self, answer: httpx.Response, status: int, right: Any) -> bool:
+        if answer.status_code == 503:
+            self.refused.append(time.monotonic())
+            return False
+        return super()._expect(answer, status, right)
+
+
+@dataclass
+class Soak:
+    """What all minutes together saw."""
+
+    launcher: Launcher
+    url: str
+    sent: int = 0
+    explained: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    written: dict[int, str] = field(default_factory=dict)
+    runs: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    samples: list[dict[str, tuple[float, int]]] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
+
+    def minute(self, cut: bool) -> None:
+        """60 s of load, and what is there when it is quiet again."""
+        token = login(self.url, HOST)
+        headers = {"Authorization": f"Bearer {token}"}
+        load, ends = Minute(self.url, HOST, token), time.monotonic() + 60
+        with load:
+            run = httpx.post(f"{self.url}/sync/trigger", headers=headers, timeout=30).raise_for_status().json()
+            began = time.monotonic()
+            if cut:
+                psutil.Process(self.launcher.pid("postgres")).kill()
+            until(lambda: time.monotonic() >= ends, 90)
+        within = [cut and began <= at <= began + CUT_SECONDS for at in load.refused]
+        self.explained += sum(within)
+        self.failures["503 without a cut"] += len(within) - sum(within)
+        self.failures += load.failures
+        self.sent += load.sent
+        self.latencies += load.latencies
+        self.written |= load.written
+        self.runs[self._end_of(run["run_id"], headers)] += 1
+        self._look()
+
+    def _end_of(self, run_id: str, headers: dict[str, str]) -> str:
+        """The state that a run ended in; the worker's lease must run out first if it was cut off."""
+
+        def state() -> str | None:
+            answer = httpx.get(f"{self.url}/sync/runs/{run_id}", headers=headers, timeout=30).raise_for_status().json()
+            return answer["state"] if answer["state"] in ("succeeded", "failed") else None
+
+        return str(until(state, 60))
+
+    def _look(self) -> None:
+        sample = {}
+        for name in PROCESSES:
+            process = psutil.Process(self.launcher.pid(name))
+            sample[name] = (process.memory_info().rss / 2**20, process.num_fds())
+        self.samples.append(sample)
+        with psycopg.connect(self.launcher.stack["database_url"]) as connection:
+            self.connections.append(connection.execute(CONNECTIONS).fetchone()[0])  # type: ignore[index]
+
+    def lost(self) -> list[int]:
+        """Acknowledged writes that are not there."""
+        return Load(self.url, HOST, "", written=self.written).lost()
+
+
+def slope(values: list[float]) -> float:
+    """Growth in 10 minutes, of one value a minute."""
+    return statistics.linear_regression(range(len(values)), values).slope * 10
+
+
+def judge(soak: Soak, report: Report, warm_up: int) -> None:
+    for name in PROCESSES:
+        memory, files = ([sample[name][part] for sample in soak.samples[warm_up:]] for part in (0, 1))
+        seen = f"{slope(memory):+.2f} MB / 10 min, {memory[0]:.0f} to {memory[-1]:.0f} MB"
+        if name in BREATHES:
+            report.note("memory", name, seen)
+        else:
+            report.check("memory", name, "< +1 MB / 10 min", seen, slope(memory) < 1)
+        seen = f"{slope(files):+.1f} / 10 min, {min(files)} to {max(files)}"
+        report.check("open files", name, "< +5 / 10 min", seen, slope(files) < 5)
+    connections = soak.connections[warm_up:]
+    seen = f"{slope(connections):+.1f} / 10 min, {min(connections)} to {max(connections)}"  # type: ignore[arg-type]
+    report.check("PostgreSQL", "connections", "< +3 / 10 min", seen, slope(connections) < 3)  # type: ignore[arg-type]
+    whole = Minute(soak.url, HOST, "", latencies=soak.latencies)
+    report.note("requests", "sent", soak.sent)
+    report.note("requests", "p50, p99", f"{whole.percentile(0.5)}, {whole.percentile(0.99)}")
+    report.note("requests", "503 within a cut", soak.explained)
+    report.check("requests", "other errors", {}, dict(+soak.failures))
+    report.check("writes", f"lost of {len(soak.written)} acknowledged", [], soak.lost())
+    report.check("sync", "runs", {"succeeded": soak.runs.total()}, dict(soak.runs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.load.soak", description=__doc__)
+    parser.add_argument("--minutes", type=int, default=30)
+    minutes: int = parser.parse_args().minutes
+    if minutes < 5:
+        parser.error("no line can be fitted to less than 5 minutes")
+    report = Report()
+    with running() as launcher:
+        url = launcher.stack["gateway_url"]
+        until(lambda: httpx.get(f"{url}/products?limit=1").json()["total"] == 194)
+        admin = {"email": EMAIL, "password": PASSWORD, "role": "admin"}
+        httpx.post(f"{url}/auth/register", json=admin).raise_for_status()
+        soak = Soak(launcher, url)
+        for number in range(1, minutes + 1):
+            soak.minute(cut=number % CUT_EVERY == 0)
+            memory = ", ".join(f"{name} {soak.samples[-1][name][0]:.0f}" for name in PROCESSES)
+            report.say(f"minute {number}: {soak.sent} sent, {soak.explained} 503; MB: {memory}")
+        judge(soak, report, warm_up=minutes // 5)
+    print(report)
+    sys.exit(bool(report.failed))
+
+
+if __name__ == "__main__":
+    main()
