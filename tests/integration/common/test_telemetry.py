@@ -28,7 +28,7 @@ from tests.fixtures.stack import until
 
 PATHS = 10_000
 BATCH = 500
-SECONDS, CONNECTIONS = 2, 4
+SECONDS, CONNECTIONS = 1, 4
 # The last spans get 2 s; a busy machine may need more for the rest.
 STOPPED_WITHIN = 6.0
 LISTED = 'products_http_requests_total{method="GET",route="/products",status="200"}'
