@@ -4,7 +4,6 @@ import time
 from functools import partial
 
 from tests.k8s.cluster import until
-from tests.k8s.load import Load, login
 from tests.k8s.release import Release
 
 __all__ = ["faults"]
@@ -14,8 +13,7 @@ def faults(release: Release) -> None:
     """Worker, scheduler, Redis and PostgreSQL are killed, one after the other."""
     cluster, report = release.cluster, release.report
     before = cluster.restarts(release.namespace)
-    token = login(cluster.gateway_url, release.host)
-    with Load(cluster.gateway_url, release.host, token, rate=20) as load:
+    with release.load(rate=20) as load:
         until("writes are there", lambda: len(load.written) > 20, 60)
     for component in ("worker", "scheduler", "redis", "postgres"):
         old = cluster.pods(release.namespace, component)[0]["metadata"]

@@ -2,6 +2,7 @@
 
 import http.client
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 from tests.k8s.cluster import until
@@ -31,7 +32,8 @@ def install(release: Release) -> None:
     report.check(
         "1 install", "helm test", "Succeeded", "Succeeded" if "Phase:          Succeeded" in tested else tested
     )
-    until("the gateway leads to it", lambda: release.answers(), 30)
+    for host in (release.host, release.route_host):
+        until(f"the gateway leads {host} to it", partial(release.answers, host), 30)
 
 
 def tours(release: Release, host: str, way: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.k8s.cluster import CHART, ROOT, Cluster, Failed, until
-from tests.k8s.load import login
+from tests.k8s.load import Load, login
 from tests.k8s.report import Report
 
 __all__ = ["APIS", "BLOCKS", "DEPLOYMENTS", "Release", "build_images"]
@@ -67,8 +67,8 @@ class Release:
         gateway, gateway_namespace = self.cluster.gateway()
         # The gateway of a small test cluster often asks for no CPU, and would get none beside pods that ask for some.
         modest = {"resources": {"requests": {"cpu": "1m"}}}
-        one = {"replicas": 1} | modest
-        everything = {
+        one = {"replicas": 1, **modest}
+        everything: dict[str, Any] = {
             "global": {
                 "image": {"tag": self.tag},
                 "settings": {"APP_ENV": "local"},
@@ -89,8 +89,7 @@ class Release:
                 "gateways": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": gateway_namespace}}}]
             },
         }
-        for layer in (self.values, values):
-            merge(everything, layer)
+        everything = merged(everything, merged(self.values, values))
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(everything, file)
             file.flush()
@@ -107,9 +106,9 @@ class Release:
             more.pop("method", "GET"), self.cluster.gateway_url + path, headers=headers, timeout=10, **more
         )
 
-    def answers(self, path: str = "/products?limit=1") -> bool:
-        """Whether the gateway leads to a service that serves."""
-        return self.get(path).status_code == 200
+    def answers(self, host: str = "") -> bool:
+        """Whether the gateway leads to all three services."""
+        return all(self.get(path, host).status_code == 200 for path in ("/auth/health", "/health", "/sync/health"))
 
     def sync(self) -> str:
         """Trigger a sync; the path of its run."""
@@ -117,7 +116,7 @@ class Release:
 
     def ended(self, path: str) -> str:
         """How a run ended, once it has."""
-        headers = until("an admin can log in", self.admin)
+        headers = self.admin()
 
         def state() -> str:
             answer = self.get(path, headers=headers)
@@ -128,7 +127,15 @@ class Release:
 
     def admin(self) -> dict[str, str]:
         """Headers of the tour's admin."""
-        return {"Authorization": f"Bearer {login(self.cluster.gateway_url, self.host)}"}
+        return {"Authorization": f"Bearer {self.token()}"}
+
+    def token(self) -> str:
+        """A token of the tour's admin, as soon as there is one."""
+        return until("an admin can log in", lambda: login(self.cluster.gateway_url, self.host))
+
+    def load(self, rate: float = 100.0) -> Load:
+        """Mixed requests by the tour's admin, through the Ingress."""
+        return Load(self.cluster.gateway_url, self.host, self.token(), rate)
 
     def tour(self, host: str) -> str:
         """The README's tour as it stands there, through the gateway under `host`; its output."""
@@ -145,13 +152,10 @@ class Release:
         return done.stdout
 
 
-def merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
-    """Lay one tree of values over another."""
-    for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
-        else:
-            into[key] = value
+def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """One tree of values laid over another."""
+    both = {key: merged(values[key], over[key]) for key in values.keys() & over.keys() if isinstance(over[key], dict)}
+    return values | over | both
 
 
 def build_images(cluster: Cluster, first: str, second: str) -> list[str]:

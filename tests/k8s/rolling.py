@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from tests.k8s.cluster import until
-from tests.k8s.load import Load, login
 from tests.k8s.release import APIS, DEPLOYMENTS, Release
 
 __all__ = ["deletions", "restarts", "rollback", "upgrade"]
@@ -13,9 +12,7 @@ def under_load(release: Release, part: str, what: str, change: Callable[[], None
     """`change` at 100 requests a second through the Ingress."""
     report = release.report
     report.say(f"{part}: {what} at 100 requests a second")
-    token = login(release.cluster.gateway_url, release.host)
-    load = Load(release.cluster.gateway_url, release.host, token)
-    with load:
+    with release.load() as load:
         until("the load runs", lambda: len(load.latencies) > 100, 60)
         change()
         reached = load.sent

@@ -1,7 +1,6 @@
 """Under load catalog grows, and shrinks again."""
 
 from tests.k8s.cluster import until
-from tests.k8s.load import Load, login
 from tests.k8s.release import Release
 
 __all__ = ["scaling"]
@@ -20,7 +19,8 @@ def scaling(release: Release) -> None:
             },
         },
     }  # fmt: skip
-    release.helm("upgrade", "--wait", "--timeout", "180s", catalog={"api": {"autoscaling": hpa}})
+    catalog = {"api": {"autoscaling": hpa, "resources": {"requests": {"cpu": "100m"}}}}
+    release.helm("upgrade", "--wait", "--timeout", "180s", catalog=catalog)
 
     def replicas() -> int:
         wanted = cluster.get(release.namespace, "deployment", f"{release.name}-catalog")[0]["spec"]["replicas"]
@@ -28,8 +28,7 @@ def scaling(release: Release) -> None:
 
     until("the HPA begins with one pod", lambda: replicas() == 1, 120)
     report.check("6 HPA", "pods of catalog at rest", 1, replicas())
-    token = login(cluster.gateway_url, release.host)
-    with Load(cluster.gateway_url, release.host, token, rate=150) as load:
+    with release.load(rate=150) as load:
         grown = until("the HPA adds pods", lambda: count if (count := replicas()) > 1 else 0, 120)
     report.check("6 HPA", "pods of catalog under load", "> 1", grown, grown > 1)
     report.note("6 HPA", f"failed of {load.sent} requests while it grew", dict(load.failures))
