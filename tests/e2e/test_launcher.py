@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -196,6 +197,30 @@ def test_a_stop_in_the_middle_of_the_start() -> None:
         until(launcher.run_dir.pids_file.exists)
 
         assert launcher.stop(signal.SIGINT) == 0
+
+
+# initdb wants one that has a name.
+ORDINARY = pwd.getpwnam("nobody").pw_uid
+
+
+def may_run_as(user: int) -> bool:
+    """Whether root may hand this Python and this checkout to somebody else."""
+    try:
+        command = [sys.executable, "-c", "import stack"]
+        return subprocess.run(command, user=user, group=user, extra_groups=[], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="all other tests run as an ordinary user already")
+@pytest.mark.skipif(not may_run_as(ORDINARY), reason="an ordinary user may not read this checkout")
+def test_an_ordinary_user() -> None:
+    """The other tests run as root, whose PostgreSQL is somebody else's."""
+    with folder() as run_dir:
+        launcher = launch(run_dir, Ports().pick(), user=ORDINARY).until_ready()
+        assert {process.uids().real for process in launcher.family()} == {ORDINARY}
+        assert status_of(f"{launcher.stack['gateway_url']}/products") == 200
+        assert launcher.stop() == 0
 
 
 def test_a_port_taken_by_a_stranger() -> None:

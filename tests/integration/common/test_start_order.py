@@ -86,6 +86,20 @@ def scene() -> Iterator[Scene]:
         yield Scene(run_dir, stack)
 
 
+@pytest.mark.chaos
+def test_databases_that_come_a_minute_late(scene: Scene) -> None:
+    for part in ("services", "migrations"):
+        scene.start(part)
+    late = time.monotonic() + 60
+    until(lambda: time.monotonic() > late, 90)
+    assert all(process.poll() is None for process in scene.processes.values())
+    for part in ("redis", "postgres"):
+        scene.start(part)
+    began = time.monotonic()
+    until(scene.ready, READY_WITHIN)
+    print(f"ready {time.monotonic() - began:.1f} s after the last")
+
+
 @pytest.mark.parametrize(
     "order", [pytest.param(it, marks=() if it == WORST else pytest.mark.chaos) for it in ORDERS], ids=" ".join
 )
