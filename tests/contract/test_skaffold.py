@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,20 @@ class TestSkaffold:
         return subprocess.run(
             ["skaffold", *arguments], cwd=project, env=environment, capture_output=True, text=True, timeout=120
         )
+
+
+def test_the_commands_of_the_readme_are_skaffolds() -> None:
+    """Profiles and ports exist; options are known where skaffold is there to ask."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    block = re.search(r"<!-- block: skaffold -->\n```sh\n(.*?)```", readme, re.S)
+    assert block
+    for line in block[1].splitlines():
+        command, _, comment = line.partition("#")
+        program, verb, *options = command.split()
+        assert program == "skaffold" and verb in ("dev", "run")
+        assert {name for flag, name in pairwise(options) if flag == "-p"} <= set(PROFILES)
+        debugged = {str(it["localPort"]) for it in patches("debug")["/portForward/-"]}
+        assert set(re.findall(r"\b\d{4}\b", comment)) <= debugged
+        if shutil.which("skaffold"):
+            known = subprocess.run(["skaffold", verb, "--help"], capture_output=True, text=True, timeout=60).stdout
+            assert all(it.partition("=")[0] in known for it in options if it.startswith("--"))

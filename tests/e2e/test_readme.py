@@ -33,8 +33,9 @@ def shell(script: str, launcher: Launcher) -> str:
 
 
 def test_every_block_has_its_test() -> None:
-    """`compose` and `kubernetes` are run by `make compose-test` and `make k8s-test`, where there is a server."""
-    assert set(BLOCKS) == {"start", "tour", "commands", "migrations", "compose", "kubernetes"}
+    """`compose` and `kubernetes` are run by `make compose-test` and `make k8s-test`, where there is a server; the words
+    of `skaffold` are known to tests/contract/test_skaffold.py."""
+    assert set(BLOCKS) == {"start", "tour", "commands", "migrations", "compose", "kubernetes", "skaffold"}
     assert README.count("```sh") == len(BLOCKS)
 
 
