@@ -35,4 +35,6 @@ class Report:
     def __str__(self) -> str:
         head = ("part", "check", "expected", "seen", "verdict")
         lines = [head, tuple("---" for _ in head), *self.rows]
-        return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+        return "\n".join(
+            f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in line)} |" for line in lines
+        )
