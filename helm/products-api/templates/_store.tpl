@@ -11,7 +11,6 @@ kind: Service
 metadata:
   {{- include "service.metadata" . | nindent 2 }}
 spec:
-  clusterIP: None
   selector:
     {{- include "service.selector" . | nindent 4 }}
   ports: [{name: {{ .component }}, port: {{ .port }}, targetPort: {{ .component }}}]
