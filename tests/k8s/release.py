@@ -65,20 +65,19 @@ class Release:
     def helm(self, verb: str, *more: str, timeout: float = 240, **values: Any) -> str:
         """`helm install` or `upgrade` with the chart and all values; `values` win."""
         gateway, gateway_namespace = self.cluster.gateway()
-        # The gateway of a small test cluster often asks for no CPU, and would get none beside pods that ask for some.
-        modest = {"resources": {"requests": {"cpu": "1m"}}}
-        one = {"replicas": 1, **modest}
+        # Many pods start at once in an upgrade. On a small node they must leave something for the cluster's gateway,
+        # which often asks for no CPU and then gets none beside pods that do.
+        api, other = modest("300m"), modest("150m")
+        one = {"replicas": 1, **other}
         everything: dict[str, Any] = {
             "global": {
                 "image": {"tag": self.tag},
                 "settings": {"APP_ENV": "local"},
-                "process": {"replicas": self.replicas} | modest,
+                "process": {"replicas": self.replicas} | api,
             },
-            "auth": {"settings": {"ADMIN_REGISTRATION": "first"}, "api": modest},
+            "auth": {"settings": {"ADMIN_REGISTRATION": "first"}, "api": api},
             "sync": {"worker": one, "scheduler": one, "provider": {"enabled": True, "process": one}},
             "gateway": {"process": one},
-            "postgres": modest,
-            "redis": modest,
             "ingress": {"enabled": True, "hosts": [self.host]},
             "httpRoute": {
                 "enabled": True,
@@ -150,6 +149,11 @@ class Release:
         if done.returncode:
             raise Failed(f"the tour ended with {done.returncode}: {done.stderr[-500:]}")
         return done.stdout
+
+
+def modest(limit: str) -> dict[str, Any]:
+    """A process that uses no more CPU than `limit`, and has no claim to any."""
+    return {"resources": {"requests": {"cpu": "10m"}, "limits": {"cpu": limit}}}
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
