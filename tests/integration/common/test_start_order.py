@@ -37,6 +37,9 @@ class Scene:
         self._stack = stack
         self._folder = run_dir
         self._postgres = Postgres(run_dir, ports.pick(), {"fsync": "off"})
+        # Once before, so that its roles are there: migrations that meet a server without them end at once.
+        with self._postgres:
+            pass
         self._valkey = Valkey(run_dir / "valkey", ports.pick())
         self._ports = {name: (ports.pick(), ports.pick()) for name in SERVICES}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
