@@ -127,7 +127,7 @@ def test_a_leaving_pod_serves_until_nobody_asks_it(shape: str) -> None:
         assert ("lifecycle" in own(pod)) is http, component
         if component in JOBS | STORES | {"test"}:
             continue
-        wait = int(own(pod)["lifecycle"]["preStop"]["exec"]["command"][1]) if http else 0
+        wait = own(pod)["lifecycle"]["preStop"]["sleep"]["seconds"] if http else 0
         assert pod["spec"]["terminationGracePeriodSeconds"] > wait + settings["DRAIN_SECONDS"] + 30, component
 
 
@@ -178,8 +178,10 @@ def test_a_process_may_differ_from_the_rest() -> None:
     values = {"global": {"process": {"preStopSeconds": 3}}, "catalog": {"api": {"preStopSeconds": 0, "replicas": 4}}}
     manifests = render("01-minimal", *given(values))
     waits = {name: own(pod).get("lifecycle") for name, pod in pods(manifests).items() if name in APIS}
-    three = {"preStop": {"exec": {"command": ["sleep", "3"]}}}
+    three = {"preStop": {"sleep": {"seconds": 3}}}
     assert waits == {"auth": three, "catalog": None, "sync-api": three}
+    older = own(pods(render("01-minimal", *given(values), "--kube-version=1.29.0"))["auth"])
+    assert older["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "3"]}}}
     replicas = {name: it["spec"]["replicas"] for name, it in named(manifests, "Deployment").items()}
     assert replicas == dict.fromkeys(replicas, 1) | {"catalog": 4}
 

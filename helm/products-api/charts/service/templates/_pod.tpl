@@ -100,7 +100,10 @@ spec:
       {{- toYaml . | nindent 6 }}
       {{- end }}
       {{- if and .ports.http $process.preStopSeconds }}
-      lifecycle: {preStop: {exec: {command: [sleep, {{ $process.preStopSeconds | quote }}]}}}
+      {{- /* The kubelet itself can wait since Kubernetes 1.30, without a process in the container. */}}
+      {{- $exec := dict "exec" (dict "command" (list "sleep" (toString $process.preStopSeconds))) }}
+      {{- $sleep := dict "sleep" (dict "seconds" $process.preStopSeconds) }}
+      lifecycle: {preStop: {{ semverCompare ">=1.30-0" .root.Capabilities.KubeVersion.Version | ternary $sleep $exec | toJson }}}
       {{- end }}
       resources: {{ toJson $process.resources }}
       volumeMounts: {{ concat (list (dict "name" "tmp" "mountPath" "/tmp")) $process.extraVolumeMounts | toJson }}
