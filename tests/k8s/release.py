@@ -66,8 +66,8 @@ class Release:
         """`helm install` or `upgrade` with the chart and all values; `values` win."""
         gateway, gateway_namespace = self.cluster.gateway()
         # Many pods start at once in an upgrade. On a small node they must leave something for the cluster's gateway,
-        # which often asks for no CPU and then gets none beside pods that do.
-        api, other = modest("300m"), modest("150m")
+        # which often asks for no CPU, and then gets next to none beside pods that do.
+        api, other, store = modest(limits="250m"), modest(limits="100m"), modest(limits="1")
         one = {"replicas": 1, **other}
         everything: dict[str, Any] = {
             "global": {
@@ -78,6 +78,8 @@ class Release:
             "auth": {"settings": {"ADMIN_REGISTRATION": "first"}, "api": api},
             "sync": {"worker": one, "scheduler": one, "provider": {"enabled": True, "process": one}},
             "gateway": {"process": one},
+            "postgres": store,
+            "redis": store,
             "ingress": {"enabled": True, "hosts": [self.host]},
             "httpRoute": {
                 "enabled": True,
@@ -151,9 +153,9 @@ class Release:
         return done.stdout
 
 
-def modest(limit: str) -> dict[str, Any]:
-    """A process that uses no more CPU than `limit`, and has no claim to any."""
-    return {"resources": {"requests": {"cpu": "10m"}, "limits": {"cpu": limit}}}
+def modest(limits: str) -> dict[str, Any]:
+    """A process that uses no more CPU than this, and has no claim to any."""
+    return {"resources": {"requests": {"cpu": "1m"}, "limits": {"cpu": limits}}}
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
