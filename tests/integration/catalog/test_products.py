@@ -55,6 +55,18 @@ class TestLife:
             problem_of(answer, 404)
         assert (await create(catalog, auth_process))["id"] > product["id"]
 
+    @pytest.mark.parametrize("clock", ["12:00:00", "12:00:00.5", "12:00:00.12345", "12:00:00.000001"])
+    async def test_reads_and_writes_tell_the_same_time(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings, clock: str
+    ) -> None:
+        path = f"/products/{(await create(catalog, auth_process))['id']}"
+        async with await psycopg.AsyncConnection.connect(dsn(catalog_settings)) as connection:
+            await connection.execute("UPDATE catalog.products SET created_at = %s", [f"2026-01-31 {clock}+00"])
+        read = (await catalog.get(path)).json()["created_at"]
+        body = LAPTOP | {"price": 1}
+        assert (await catalog.put(path, json=body, headers=auth_process.admin)).json()["created_at"] == read
+        assert read.startswith(f"2026-01-31T{clock}") and len(read) in (20, 27)
+
     async def test_equal_replacement_writes_nothing(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
         product = await create(catalog, auth_process)
         same = await catalog.put(f"/products/{product['id']}", json=LAPTOP, headers=auth_process.admin)

@@ -43,11 +43,13 @@ class _JSONText(Loader):
 
 
 class _JSONTime(Loader):
-    """PostgreSQL's `2026-01-31 12:00:00.5+00` (the session is in UTC) to RFC 3339."""
+    """PostgreSQL's `2026-01-31 12:00:00.5+00` (the session is in UTC) to RFC 3339, as Python writes it elsewhere."""
 
     def load(self, data: Any) -> msgspec.Raw:
         value = bytes(data)
-        return msgspec.Raw(b'"%bT%bZ"' % (value[:10], value[11:-3]))
+        clock = value[11:-3]
+        # PostgreSQL leaves out zeros at the end of a fraction.
+        return msgspec.Raw(b'"%bT%bZ"' % (value[:10], clock.ljust(15, b"0") if len(clock) > 8 else clock))
 
 
 JSON_LOADERS = {"numeric": _JSONText, "jsonb": _JSONText, "timestamptz": _JSONTime}
