@@ -18,7 +18,7 @@ __all__ = ["kills", "restarts", "scale"]
 
 # Requests fail without these; without any other the load goes on as always.
 IN_THE_WAY = ("gateway", "catalog", "postgres")
-PROBLEM = r'\w+ 503 \{"type":"[^"]+","title":"[^"]+","status":503,'
+PROBLEM = r"\w+ 503 problem: "
 BROKEN = rf"{PROBLEM}|(Connect|Read|Write|RemoteProtocol)Error"
 SERVED = (
     "import re, urllib.request as u; text = u.urlopen('http://127.0.0.1:9100/metrics', timeout=5).read().decode(); "
