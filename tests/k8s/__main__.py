@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.k8s import faults, install, lifecycle, network, rolling, scaling
+from tests.k8s import faults, install, lifecycle, mistakes, network, rolling, scaling
 from tests.k8s.cluster import Cluster, Failed
 from tests.k8s.release import Release, build_images
 from tests.k8s.report import Report
@@ -19,7 +19,7 @@ Environment:
   GATEWAY_URL  where the cluster's Ingress controller and Gateway answer (http://127.0.0.1:30080)
   GATEWAY      namespace/name of the Gateway for HTTPRoutes (the first there is)
   OUTSIDE      address:port of a public service, to see who gets out (not checked)
-  SCENARIOS    which of 1 to 8, such as 1,5 (all)
+  SCENARIOS    which of 1 to 9, such as 1,5 (all)
   SHORT        1: installation and upgrade alone
 """
 
@@ -33,7 +33,7 @@ def main() -> int:
     )
     parser.parse_args()
     short = os.environ.get("SHORT", "") not in ("", "0")
-    chosen = set((os.environ.get("SCENARIOS") or ("1,2" if short else "1,2,3,4,5,6,7,8")).split(","))
+    chosen = set((os.environ.get("SCENARIOS") or ("1,2" if short else "1,2,3,4,5,6,7,8,9")).split(","))
     cluster, report = Cluster(), Report()
     try:
         scenarios(cluster, report, chosen, short)
@@ -97,6 +97,8 @@ def scenarios(cluster: Cluster, report: Report, chosen: set[str], short: bool) -
     )
     fourth = Release(cluster, report, cluster.namespace("four"), old)
     part("8", "last version", lambda: lifecycle.previous(fourth))
+    fifth = Release(cluster, report, cluster.namespace("five"), old, replicas=1)
+    part("9", "mistakes", lambda: mistakes.mistakes(fifth))
 
 
 if __name__ == "__main__":
