@@ -91,8 +91,9 @@ class Cluster:
         self.kubectl("label", "namespace", name, *labels)
         return name
 
-    def helm(self, *arguments: str, timeout: float = 240, check: bool = True) -> str:
-        return self.run("helm", *arguments, timeout=timeout, check=check)
+    def helm(self, *arguments: str, timeout: float = 240) -> str:
+        """All that helm says, warnings of the API server included."""
+        return self.run("sh", "-c", 'exec "$@" 2>&1', "sh", "helm", *arguments, timeout=timeout)
 
     def image(self, repository: str, tag: str, target: str, folder: Path = ROOT) -> str:
         """Build one image of the Dockerfile."""
