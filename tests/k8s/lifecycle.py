@@ -158,13 +158,13 @@ def previous(release: Release) -> None:
 
 
 def last_version(cluster: Cluster) -> tuple[str, str] | None:
-    """Version and commit of the chart before its version was raised to this one."""
+    """Version and commit of the chart just before its version was raised to this one."""
     file = "helm/products-api/Chart.yaml"
     now = chart_version((ROOT / file).read_text("utf-8"))
     for commit in cluster.run("git", "log", "--format=%H", "--", file).split():
-        then = chart_version(cluster.run("git", "show", f"{commit}:{file}", check=False))
+        then = chart_version(cluster.run("git", "show", f"{commit}^:{file}", check=False))
         if then and then != now:
-            return then, commit
+            return then, f"{commit}^"
     return None
 
 
