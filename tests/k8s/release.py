@@ -67,7 +67,7 @@ class Release:
         gateway, gateway_namespace = self.cluster.gateway()
         # Many pods start at once in an upgrade. On a small node they must leave something for the cluster's gateway,
         # which often asks for no CPU, and then gets next to none beside pods that do.
-        api, other, store = modest(limits="250m"), modest(limits="100m"), modest(limits="1")
+        api, other, store = modest("1m", "200m"), modest("1m", "75m"), modest("50m", "1")
         one = {"replicas": 1, **other}
         everything: dict[str, Any] = {
             "global": {
@@ -153,9 +153,9 @@ class Release:
         return done.stdout
 
 
-def modest(limits: str) -> dict[str, Any]:
-    """A process that uses no more CPU than this, and has no claim to any."""
-    return {"resources": {"requests": {"cpu": "1m"}, "limits": {"cpu": limits}}}
+def modest(request: str, limit: str) -> dict[str, Any]:
+    """The CPU of a process: what it has a claim to, and what it uses at most."""
+    return {"resources": {"requests": {"cpu": request}, "limits": {"cpu": limit}}}
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
