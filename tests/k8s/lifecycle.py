@@ -64,7 +64,7 @@ def external(release: Release, elsewhere: str) -> None:
     }
     release.helm("install", "--wait", "--timeout", "180s")
     report.check("7 external", "pods of bundled servers", [], bundled(release))
-    until("the gateway leads to it", lambda: release.answers(release.route_host), 30)
+    until("both ways lead to it", lambda: release.answers() and release.answers(release.route_host), 30)
     until("the first sync is done", lambda: release.get("/products?limit=1").json()["total"] == 194, 90)
     tours(release, release.route_host, "HTTPRoute, external servers")
 
