@@ -44,7 +44,9 @@ class Stack:
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
-        self.run("git", "clone", "--quiet", "--depth=1", ROOT.as_uri(), str(self.folder), cwd=ROOT)
+        # As a careful user's clone: no file in it is readable for anybody else.
+        clone = f'umask 077 && exec git clone --quiet --depth=1 {shlex.quote(ROOT.as_uri())} "$0"'
+        self.run("sh", "-c", clone, str(self.folder), cwd=ROOT)
 
     @property
     def url(self) -> str:

@@ -85,16 +85,22 @@ def test_an_image_is_built_here_or_named_with_its_version(name: str) -> None:
     if "build" not in it:
         assert re.fullmatch(r"[a-z/]+:\d[\w.-]*", it["image"])
     else:
-        assert it["image"] in ("products-api", "products-api-gateway", "products-api-provider")
+        assert it["image"] in {f"products-api{suffix}" for suffix in ("", "-gateway", "-provider", "-postgres")}
         assert (ROOT / it["build"]["context"] / it["build"]["dockerfile"]).is_file()
 
 
-def test_data_lives_in_volumes_and_other_mounts_are_read_only() -> None:
+def test_data_lives_in_volumes_and_nothing_of_the_clone_is_mounted() -> None:
+    """A mounted file keeps its mode: in a clone under umask 077 no container could read it."""
     mounts = [mount for it in SERVICES.values() for mount in it.get("volumes", [])]
-    named = {mount.partition(":")[0] for mount in mounts if not mount.startswith("./")}
-    assert named == set(COMPOSE["volumes"]) == {"postgres", "redis"}
-    files = [mount.split(":") for mount in mounts if mount.startswith("./")]
-    assert files and all((ROOT / source).is_file() and mode == "ro" for source, _, mode in files)
+    assert {mount.partition(":")[0] for mount in mounts} == set(COMPOSE["volumes"]) == {"postgres", "redis"}
+
+
+def test_what_the_images_take_from_the_clone_is_readable_for_their_users() -> None:
+    """COPY keeps a file's mode, so a stage that another user runs must open what it copied."""
+    stages = [stage for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:] if "\nUSER " in stage]
+    copying = [stage for stage in stages if re.search(r"^COPY (?!--)", stage, re.M)]
+    assert [stage.split()[2] for stage in copying] == ["gateway", "provider", "postgres"]
+    assert all(re.search(r"^RUN chmod 0644 /", stage, re.M) for stage in copying)
 
 
 @pytest.mark.parametrize("module", ["auth", "catalog", "sync"])
