@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.compose import faults, first, second
 from tests.compose.stack import Stack
 from tests.k8s.cluster import Failed
+from tests.k8s.machine import Machine
 from tests.k8s.report import Report
 
 TEXT = """
@@ -34,7 +35,7 @@ def main() -> int:
     parser.parse_args()
     # So that a `kill` cleans up, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = Report()
+    report = Report(Machine())
     with tempfile.TemporaryDirectory() as scratch:
         try:
             stack = Stack(report, Path(scratch) / "clone")
@@ -45,8 +46,7 @@ def main() -> int:
                 stack.clean()
         except (Exception, KeyboardInterrupt) as error:
             broke(report, "harness", error)
-    # What bounds of time, and the load that is served meanwhile, have to be read with.
-    report.note("harness", "load average, processors", f"{os.getloadavg()[1]:.1f}, {os.cpu_count()}")
+    report.note("harness", "processors", os.cpu_count())
     print(f"{report}\n\n{len(report.rows)} rows, {report.failed} failed, {time.monotonic() - report.began:.0f} s")
     return 1 if report.failed else 0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tests.k8s import faults, install, lifecycle, mistakes, network, rolling, scaling
 from tests.k8s.cluster import Cluster, Failed
+from tests.k8s.machine import Machine, throttled_pods
 from tests.k8s.release import Release, build_images
 from tests.k8s.report import Report
 
@@ -20,7 +21,7 @@ Environment:
   GATEWAY      namespace/name of the Gateway for HTTPRoutes (the first there is)
   OUTSIDE      address:port of a public service, to see who gets out (not checked)
   SCENARIOS    which of 1 to 9, such as 1,5 (all)
-  SHORT        1: installation and upgrade alone
+  SHORT        1: installation and upgrades alone
 """
 
 
@@ -33,8 +34,9 @@ def main() -> int:
     )
     parser.parse_args()
     short = os.environ.get("SHORT", "") not in ("", "0")
-    chosen = set((os.environ.get("SCENARIOS") or ("1,2" if short else "1,2,3,4,5,6,7,8,9")).split(","))
-    cluster, report = Cluster(), Report()
+    chosen = set((os.environ.get("SCENARIOS") or ("1,2,8" if short else "1,2,3,4,5,6,7,8,9")).split(","))
+    cluster = Cluster()
+    report = Report(Machine(throttled_pods(cluster)))
     try:
         scenarios(cluster, report, chosen, short)
     except (Failed, KeyboardInterrupt) as error:

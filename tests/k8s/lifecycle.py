@@ -5,17 +5,20 @@ import json
 import re
 import tarfile
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.k8s.cluster import ROOT, Cluster, Failed, until
 from tests.k8s.install import tours
-from tests.k8s.release import BLOCKS, Release
+from tests.k8s.load import EMAIL, PASSWORD
+from tests.k8s.release import BLOCKS, REPOSITORIES, Release
+from tests.k8s.rolling import source_ids, under_load
 
 __all__ = ["external", "previous", "readme", "uninstall"]
 
-PASSWORD = "Kq7wXo2ZrM9tBvY4sHn6JdP1fGc8LeUa"
+SECRET = "Kq7wXo2ZrM9tBvY4sHn6JdP1fGc8LeUa"
 KINDS = "all,secret,configmap,pvc,ingress,httproute,networkpolicy,pdb,hpa,serviceaccount,role,rolebinding"
 OWN = re.compile(r"^(secret/[\w-]+-secrets|persistentvolumeclaim/data-[\w-]+-(postgres|redis)-0)$")
 SERVERS = """
@@ -49,13 +52,13 @@ def external(release: Release, elsewhere: str) -> None:
     cluster, report = release.cluster, release.report
     serve(cluster, elsewhere)
     urls = {
-        service: f"postgresql://{service}_svc:{PASSWORD}@postgres.{elsewhere}:5432/products"
+        service: f"postgresql://{service}_svc:{SECRET}@postgres.{elsewhere}:5432/products"
         for service in ("auth", "catalog", "sync")
     }
     for service, url in urls.items():
         secret(cluster, release.namespace, f"{service}-database", DATABASE_URL=url)
-    secret(cluster, release.namespace, "cache", REDIS_URL=f"redis://:{PASSWORD}@redis.{elsewhere}:6379/0")
-    secret(cluster, release.namespace, "own", SECRET_KEY=PASSWORD * 2, SYNC_CLIENT_SECRET=PASSWORD[::-1] * 2)
+    secret(cluster, release.namespace, "cache", REDIS_URL=f"redis://:{SECRET}@redis.{elsewhere}:6379/0")
+    secret(cluster, release.namespace, "own", SECRET_KEY=SECRET * 2, SYNC_CLIENT_SECRET=SECRET[::-1] * 2)
     release.values = {
         "global": {"existingSecret": "own", "redis": {"existingSecret": "cache"}},
         **{service: {"database": {"existingSecret": f"{service}-database"}} for service in urls},
@@ -85,10 +88,10 @@ def serve(cluster: Cluster, namespace: str) -> None:
     mounts = {"init.sql": "/docker-entrypoint-initdb.d/init.sql", "bootstrap.sql": "/bootstrap.sql"}
     mounted = [{"name": "init", "mountPath": path, "subPath": name} for name, path in mounts.items()]
     volumes = [{"name": "init", "configMap": {"name": "init"}}]
-    environment = [{"name": key, "value": PASSWORD} for key in names] + [{"name": "POSTGRES_DB", "value": "products"}]
+    environment = [{"name": key, "value": SECRET} for key in names] + [{"name": "POSTGRES_DB", "value": "products"}]
     parts: dict[str, tuple[int, str, list[str], list[Any], list[Any]]] = {
         "postgres": (5432, "postgres:17-trixie", ["postgres"], mounted, volumes),
-        "redis": (6379, "valkey/valkey:8", ["valkey-server", "--requirepass", PASSWORD], [], []),
+        "redis": (6379, "valkey/valkey:8", ["valkey-server", "--requirepass", SECRET], [], []),
     }
     for name, (port, image, *lists) in parts.items():
         text = SERVERS.replace("NAME", name).replace("PORT", str(port), 1).replace("IMAGE", image)
@@ -137,24 +140,33 @@ def uninstall(release: Release) -> None:
 
 
 def previous(release: Release) -> None:
-    """An installation of the chart's last version, out of git's history, upgraded to this one."""
+    """The last version, chart and images out of git's history, is upgraded to this one under load."""
     cluster, report = release.cluster, release.report
     found = last_version(cluster)
     if found is None:
         report.note("8 last version", "helm upgrade from it", "there is none: this version is the first")
         return
     version, commit = found
+    new, release.tag = release.tag, f"last-{release.tag}"
     with tempfile.TemporaryDirectory() as scratch:
-        cluster.run("git", "archive", f"--output={scratch}/chart.tar", commit, "helm/products-api")
-        with tarfile.open(f"{scratch}/chart.tar") as tar:
+        cluster.run("git", "archive", f"--output={scratch}/tree.tar", commit)
+        with tarfile.open(f"{scratch}/tree.tar") as tar:
             tar.extractall(scratch, filter="data")
-        command = ["install", release.name, f"{scratch}/helm/products-api", "-n", release.namespace, "--wait"]
-        cluster.helm(*command, "--set", f"global.image.tag={release.tag}", "--set", "sync.provider.enabled=true")
-    cluster.kubectl("wait", "-n", release.namespace, "--for=condition=complete", "job", "--all", "--timeout=90s")
-    release.helm("upgrade", "--wait", "--timeout", "180s")
+        targets = REPOSITORIES.items()
+        cluster.load([cluster.image(name, release.tag, target, Path(scratch)) for name, target in targets])
+        release.helm("install", "--wait", "--timeout", "180s", chart=f"{scratch}/helm/products-api")
     until("the gateway leads to it", release.answers, 30)
-    total = until("the products are there", lambda: release.get("/products?limit=1").json()["total"], 60)
-    report.check("8 last version", f"products after the upgrade from {version}", 194, total)
+    admin = {"email": EMAIL, "password": PASSWORD, "role": "admin"}
+    release.get("/auth/register", method="POST", json=admin).raise_for_status()
+    until("the first sync is done", lambda: release.get("/products?limit=1").json()["total"] == 194, 90)
+
+    def change() -> None:
+        release.tag = new
+        release.helm("upgrade", "--wait", "--timeout", "300s", timeout=330)
+
+    under_load(release, "8 last version", f"helm upgrade from {version}", change)
+    report.check("8 last version", "products of the source, each once", 194, len(set(source_ids(release))))
+    report.check("8 last version", "a sync after it", "succeeded", release.ended(release.sync()))
 
 
 def last_version(cluster: Cluster) -> tuple[str, str] | None:

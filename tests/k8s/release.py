@@ -15,7 +15,7 @@ from tests.k8s.cluster import CHART, ROOT, Cluster, Failed, until
 from tests.k8s.load import Load, login
 from tests.k8s.report import Report
 
-__all__ = ["APIS", "BLOCKS", "DEPLOYMENTS", "Release", "build_images"]
+__all__ = ["APIS", "BLOCKS", "DEPLOYMENTS", "REPOSITORIES", "Release", "build_images"]
 
 APIS = ("auth", "catalog", "sync-api")
 DEPLOYMENTS = (*APIS, "worker", "scheduler", "gateway", "provider")
@@ -62,7 +62,7 @@ class Release:
         """Of the HTTPRoute."""
         return f"route.{self.namespace}.test"
 
-    def helm(self, verb: str, *more: str, timeout: float = 240, **values: Any) -> str:
+    def helm(self, verb: str, *more: str, timeout: float = 240, chart: str = CHART, **values: Any) -> str:
         """`helm install` or `upgrade` with the chart and all values; `values` win."""
         gateway, gateway_namespace = self.cluster.gateway()
         # Many pods start at once in an upgrade. On a small node they must leave something for the cluster's gateway,
@@ -94,7 +94,7 @@ class Release:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(everything, file)
             file.flush()
-            command = [verb, self.name, CHART, "-n", self.namespace, "-f", file.name, *more]
+            command = [verb, self.name, chart, "-n", self.namespace, "-f", file.name, *more]
             return self.cluster.helm(*command, timeout=timeout)
 
     def object(self, kind: str, component: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.k8s.cluster import until
 from tests.k8s.release import APIS, DEPLOYMENTS, Release
 
-__all__ = ["deletions", "restarts", "rollback", "upgrade"]
+__all__ = ["deletions", "restarts", "rollback", "source_ids", "under_load", "upgrade"]
 
 
 def under_load(release: Release, part: str, what: str, change: Callable[[], None]) -> None:

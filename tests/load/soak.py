@@ -19,6 +19,7 @@ import psycopg
 
 from tests.fixtures.stack import Launcher, running, until
 from tests.k8s.load import EMAIL, PASSWORD, Load, login
+from tests.k8s.machine import Machine
 from tests.k8s.report import Report
 
 PROCESSES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway")
@@ -138,7 +139,7 @@ def main() -> None:
     minutes: int = parser.parse_args().minutes
     if minutes < 5:
         parser.error("no line can be fitted to less than 5 minutes")
-    report = Report()
+    report = Report(Machine())
     with running() as launcher:
         url = launcher.stack["gateway_url"]
         until(lambda: httpx.get(f"{url}/products?limit=1").json()["total"] == 194)

@@ -1,0 +1,91 @@
+"""How busy the machine was meanwhile: what tells a starved run from a fault."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+
+import psutil
+
+from tests.k8s.cluster import Cluster, Failed
+
+__all__ = ["Machine", "throttled_pods"]
+
+PERIODS = re.compile(r'^container_cpu_cfs_(throttled_)?periods_total\{(?=[^}]*container="[^"])([^}]*)\} (\S+)')
+# The kubelet reads its counters about every 10 s.
+EVERY_SECONDS = 10.0
+# Less than a twentieth of the periods is what every start of a process takes.
+WORTH_TELLING = 0.05
+
+
+class Machine:
+    """Each call tells of the time since the call before: load average, share of core time idle, throttled pods.
+
+    The processor figures are of the machine that runs the tests; on a cluster elsewhere only the pods' matter.
+    """
+
+    def __init__(self, throttled: Callable[[], str] = lambda: "") -> None:
+        self._throttled = throttled
+        self._times = psutil.cpu_times()
+        self._text = ""
+
+    def __call__(self) -> str:
+        before, now = self._times, psutil.cpu_times()
+        passed = {name: getattr(now, name) - getattr(before, name) for name in now._fields if "guest" not in name}
+        total = sum(passed.values())
+        # Rows in quick succession belong to the same stretch of time.
+        if total > 0.5:
+            idle = (passed["idle"] + passed.get("iowait", 0.0)) / total
+            stolen = passed.get("steal", 0.0) / total
+            self._times = now
+            self._text = f"load {os.getloadavg()[0]:.1f}, idle {idle:.0%}" + (
+                f", stolen {stolen:.0%}" if stolen else ""
+            )
+        return ", ".join(filter(None, (self._text, self._throttled())))
+
+
+def throttled_pods(cluster: Cluster) -> Callable[[], str]:
+    """Tells the share of periods in which each pod of our namespaces was held back by its CPU limit."""
+    seen: dict[str, tuple[float, float]] = {}
+    asked, text = float("-inf"), ""
+
+    def tell() -> str:
+        nonlocal asked, text
+        if time.monotonic() < asked + EVERY_SECONDS:
+            return text
+        asked = time.monotonic()
+        found = throttling(cluster)
+        shares = {
+            pod: (throttled - seen.get(pod, (0.0, 0.0))[0]) / (periods - seen.get(pod, (0.0, 0.0))[1])
+            for pod, (throttled, periods) in found.items()
+            if periods > seen.get(pod, (0.0, 0.0))[1]
+        }
+        seen.update(found)
+        told = [f"{pod} {share:.0%}" for pod, share in sorted(shares.items()) if share > WORTH_TELLING]
+        text = f"throttled: {' '.join(told)}" if told else ""
+        return text
+
+    return tell
+
+
+def throttling(cluster: Cluster) -> dict[str, tuple[float, float]]:
+    """Periods throttled and periods in all, by pod; nothing where the kubelet does not tell."""
+    counts: dict[str, list[float]] = {}
+    for line in _metrics(cluster):
+        if match := PERIODS.match(line):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
+            if labels.get("namespace") in cluster.namespaces:
+                counts.setdefault(labels["pod"], [0.0, 0.0])[0 if match[1] else 1] += float(match[3])
+    return {pod: (throttled, periods) for pod, (throttled, periods) in counts.items()}
+
+
+def _metrics(cluster: Cluster) -> Iterable[str]:
+    try:
+        nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+        for node in nodes:
+            path = f"/api/v1/nodes/{node['metadata']['name']}/proxy/metrics/cadvisor"
+            yield from cluster.kubectl("get", "--raw", path, timeout=10).splitlines()
+    except (Failed, ValueError):
+        # Not every cluster lets us ask its kubelets, and a figure is not worth a failed run.
+        return
