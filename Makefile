@@ -36,6 +36,8 @@ chaos: .venv/dev ## Random kills for minutes, KILLS=15
 	@$(PY) -m pytest -m chaos -s tests
 soak: .venv/dev ## Load, syncs and PostgreSQL cuts while memory is watched, MINUTES=30
 	@$(PY) -m tests.load.soak --minutes $(or $(MINUTES),30)
+hostile: .venv/dev ## Hostile requests to every route: what they cost, and whether others wait
+	@$(PY) -m tests.load.hostile
 lint: .venv/dev ## Check style, types and house rules
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(PY) -m mypy && $(PY) -m tests.house
@@ -76,4 +78,4 @@ $(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || exit 1; \
 $(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
 endef
 
-.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos soak lint format bench migrate migration openapi chart lock sbom help
+.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos soak hostile lint format bench migrate migration openapi chart lock sbom help
