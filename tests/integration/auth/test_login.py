@@ -181,3 +181,10 @@ def _counted(name: str, **labels: str) -> float:
 
 def _without_id(answer: httpx.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name != "request_id"}
+
+
+async def test_auth_takes_small_bodies_only(auth: httpx.AsyncClient) -> None:
+    answer = await auth.post("/auth/login", json={"email": "a@example.com", "password": "x" * 16384})
+    assert_problem(answer, 413)
+    answer = await auth.post("/auth/token", data={"username": "a@example.com", "password": "x" * 16384})
+    assert_problem(answer, 413)

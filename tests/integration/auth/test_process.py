@@ -19,7 +19,9 @@ from auth import users
 from auth.registration import ensure_admin
 from auth.settings import AuthSettings
 from common.db import Database
+from stack.ports import Ports
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
+from tests.fixtures.stack import until
 
 CANARY = "canary-pass-5d1f0c"
 
@@ -158,3 +160,37 @@ async def _answers(client: httpx.AsyncClient) -> bool:
         return (await client.get("/livez")).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_a_process_believes_no_address_that_a_stranger_sends(auth_settings: AuthSettings) -> None:
+    """The limit on registrations goes by address: with a new one in each header nobody would meet it."""
+    ports = Ports()
+    port = ports.pick()
+    given = environment(
+        auth_settings, PORT=str(port), METRICS_PORT=str(ports.pick()), REGISTRATIONS_PER_MINUTE="3",
+        FORWARDED_ALLOW_IPS="192.0.2.1",
+    )  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "auth", "serve"], env=given, stderr=subprocess.DEVNULL)
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        until(ready)
+        url = f"http://127.0.0.1:{port}/auth/register"
+        statuses = [
+            httpx.post(
+                url,
+                json={"email": f"user{number}@example.com", "password": "correct horse battery"},
+                headers={"X-Forwarded-For": f"198.51.100.{number}"},
+                timeout=30,
+            ).status_code
+            for number in range(6)
+        ]
+        assert statuses.count(201) == 3 and statuses[-1] == 429, statuses
+    finally:
+        process.terminate()
+        process.wait(30)

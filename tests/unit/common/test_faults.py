@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from common import context, faults
-from common.middleware import Deadline
+from common.middleware import DeadlineMiddleware
 from common.settings import ServiceSettings
 
 STORES = {"DATABASE_URL": "postgresql://catalog_svc:bYq4@host/products", "REDIS_URL": "redis://host"}
@@ -73,7 +73,7 @@ async def test_a_wait_leaves_the_dependencies_their_time(monkeypatch: pytest.Mon
         left.append(context.patience(0.0))
 
     monkeypatch.setitem(faults._faults, "latency", (1, 0.3))
-    impatient = Deadline(faults.layer(app), longest=0.2)
+    impatient = DeadlineMiddleware(faults.layer(app), longest=0.2)
     await impatient({"type": "http", "path": "/products"}, None, None)  # type: ignore[arg-type]
     assert left[0] > 0.1
 

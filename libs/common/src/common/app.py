@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 
 from common import __version__, health, logs, metrics, problems, tracing
 from common.health import Health
-from common.middleware import Deadline, Limits, Observer
+from common.middleware import AccessLogMiddleware, AdmissionMiddleware, DeadlineMiddleware
+from common.protocol import Protocol
 from common.settings import ServiceSettings
 
 __all__ = ["Service", "create", "serve"]
@@ -58,9 +59,11 @@ def create(
 
         faults.install(settings.faults)
         api.add_middleware(faults.layer)
+    asgi: ASGIApp = AdmissionMiddleware(DeadlineMiddleware(api))
     if settings.backend_cors_origins:
-        api.add_middleware(
-            CORSMiddleware,
+        # Outside of what refuses: a browser shows its page no answer without these headers.
+        asgi = CORSMiddleware(
+            asgi,
             allow_origins=settings.backend_cors_origins,
             allow_credentials=True,
             allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
@@ -71,9 +74,9 @@ def create(
                 "If-None-Match",
                 "X-Request-ID",
             ],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
+            expose_headers=["Allow", "ETag", "Location", "Retry-After", "X-Request-ID"],
         )
-    return Service(name, Observer(Limits(Deadline(api))), api, checks)
+    return Service(name, AccessLogMiddleware(asgi), api, checks)
 
 
 class _Server(uvicorn.Server):
@@ -108,7 +111,7 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -6,6 +6,8 @@ ApiError
 ├── Unauthenticated 401
 ├── Forbidden 403
 ├── NotFound 404
+├── MethodNotAllowed 405
+├── RequestTimeout 408
 ├── Conflict 409
 ├── PreconditionFailed 412
 ├── BodyTooLarge 413
@@ -33,8 +35,10 @@ __all__ = [
     "Forbidden",
     "HeadersTooLarge",
     "InvalidJSON",
+    "MethodNotAllowed",
     "NotFound",
     "PreconditionFailed",
+    "RequestTimeout",
     "TooManyRequests",
     "Unauthenticated",
     "Unavailable",
@@ -89,6 +93,25 @@ class NotFound(ApiError):
     status = 404
 
 
+class MethodNotAllowed(ApiError):
+    """405; `allowed` are all methods that the path takes."""
+
+    status = 405
+
+    def __init__(self, method: str, allowed: list[str]) -> None:
+        allow = ", ".join(allowed)
+        super().__init__(f"{method} is not possible here; this path takes {allow}.", headers={"Allow": allow})
+
+
+class RequestTimeout(ApiError):
+    """408: the body did not come in time; the connection ends with it."""
+
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The body did not come within {seconds:.0f} s.", headers={"Connection": "close"})
+
+
 class Conflict(ApiError):
     status = 409
 
@@ -110,13 +133,15 @@ class UnsupportedMediaType(ApiError):
 
 
 class Unprocessable(ApiError):
-    """422; `errors` is a list of `{"pointer" | "parameter": ..., "detail": ...}`."""
+    """422; `errors` is a list of `{"pointer" | "parameter": ..., "detail": ...}`, of which 20 are told."""
 
     status = 422
     slug, title = "validation", "Invalid input"
+    MAX_ERRORS = 20
 
-    def __init__(self, detail: str, errors: list[dict[str, str]]) -> None:
-        super().__init__(detail, errors=errors)
+    def __init__(self, detail: str, errors: list[dict[str, str]], *, truncated: bool = False) -> None:
+        more: dict[str, Any] = {"truncated": True} if truncated or len(errors) > self.MAX_ERRORS else {}
+        super().__init__(detail, errors=errors[: self.MAX_ERRORS], **more)
 
 
 class TooManyRequests(ApiError):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from redis.asyncio import Redis
 from starlette.responses import Response
 
-from common import __version__
+from common import __version__, routing
 from common.causes import Changes, NotReady, cause
 from common.db import Database
 from common.json import JSONResponse
@@ -105,7 +105,7 @@ def redis_check(redis: Redis) -> Check:
 
 def router(path: str) -> APIRouter:
     """`/health` and `/livez` for probes, and the same health under the `path` that clients know."""
-    made = APIRouter(tags=["health"])
+    made = routing.router("health")
     made.add_api_route("/livez", livez, include_in_schema=False)
     made.add_api_route(path, health, summary="Readiness, with each dependency")
     if path != "/health":

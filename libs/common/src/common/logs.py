@@ -11,30 +11,46 @@ import msgspec
 from common import context, tracing
 from common.settings import ServiceSettings
 
-__all__ = ["mask", "setup"]
+__all__ = ["ACCESS", "mask", "setup"]
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+ACCESS = "access"
+"""The logger of requests. Its lines are made of known fields, so nothing in them is searched for secrets."""
+
+# Longer texts are cut before they are searched or kept.
+MAX_TEXT = 16 * 1024
+# Each pattern is linear in the length of the text: possessive quantifiers never step back, every start is at a place
+# that no other start of the same length shares, and what has no end is bounded.
 _SECRETS = (
-    (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+"), r"\1***"),
-    (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*"), "***"),
-    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
+    (re.compile(r"(?i)(\bbearer\s++)[\w.~+/=-]++"), r"\1***"),
+    (re.compile(r"(?<![\w-])eyJ[\w-]++\.[\w-]++\.[\w-]*+"), "***"),
+    (re.compile(r"((?<![\w+.-])[\w+.-]++://[^\s:/@]{0,256}+:)[^\s@]{1,256}+@"), r"\1***@"),
     (
         re.compile(
-            r"(?i)([\"']?[\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization)[\w-]*[\"']?\s*[=:]\s*)"
-            r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&}\"']+)"
+            r"(?i)((?:password|passwd|secret|token|api[_-]?key|authorization)[\w-]{0,40}+[\"']?+\s{0,8}+[=:]\s{0,8}+)"
+            r"(?:\"[^\"]*+\"?|'[^']*+'?|[^\s,;&}\"']++)"
         ),
         r"\1***",
     ),
 )
+# A terminal obeys control characters, so they are shown instead; tab and line feed stay.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 _COLORS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
 
 def mask(text: str) -> str:
-    """`text` with tokens, passwords and credentials in URLs replaced by ***."""
+    """`text` with tokens, passwords and credentials in URLs replaced by ***, and cut at MAX_TEXT characters."""
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT} more)"
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    return text if record.name == ACCESS else mask(text)
 
 
 class _JSONFormatter(logging.Formatter):
@@ -48,7 +64,7 @@ class _JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "message": mask(record.getMessage()),
+            "message": _message(record),
         }
         if (request_id := context.request_id.get()) != "-":
             fields["request_id"] = request_id
@@ -65,9 +81,11 @@ class _PrettyFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = f"\033[{_COLORS[record.levelname]}m{record.levelname:<7}\033[0m"
-        extras = " ".join(f"{key}={value}" for key, value in _extras(record))
-        line = mask(f"{time} {level} {record.getMessage()} {extras}".rstrip())
-        return line + ("\n" + mask(self.formatException(record.exc_info)) if record.exc_info else "")
+        extras = " ".join(f"{key}={mask(str(value))}" for key, value in _extras(record))
+        text = f"{_message(record)} {extras}".rstrip().replace("\n", "\\n")
+        if record.exc_info:
+            text += "\n" + mask(self.formatException(record.exc_info))
+        return f"{time} {level} {text.translate(_CONTROLS)}"
 
 
 def _extras(record: logging.LogRecord) -> list[tuple[str, Any]]:

@@ -6,19 +6,24 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common import context, metrics
-from common.errors import ApiError, BodyTooLarge, HeadersTooLarge, UriTooLong
+from common import context, logs, metrics
+from common.errors import ApiError, HeadersTooLarge, Unavailable, UriTooLong
 from common.problems import respond
 
-__all__ = ["Deadline", "Limits", "Observer"]
+__all__ = ["AccessLogMiddleware", "AdmissionMiddleware", "DeadlineMiddleware"]
 
-access = logging.getLogger("access")
-log = logging.getLogger(__name__)
+access = logging.getLogger(logs.ACCESS)
 _QUIET = ("/health", "/livez")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Of a path this much is logged.
+MAX_PATH = 256
 
 
-class Observer:
-    """Names each request (X-Request-ID), counts and times it by route, logs it, and answers what nobody caught."""
+class AccessLogMiddleware:
+    """Assign the request id, record metrics and the access log, and answer unhandled errors.
+
+    Whatever a route does not say about caching is not to be stored.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,7 +44,10 @@ class Observer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), echoed]
+                headers = [*message.get("headers", ()), echoed]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -60,58 +68,48 @@ class Observer:
         series[0].inc()
         series[1].observe(seconds)
         if access.isEnabledFor(logging.INFO) and not route.endswith(_QUIET):
+            # As it was sent, still percent-encoded: nothing in it can end the line or colour a terminal.
+            path = scope["raw_path"].partition(b"?")[0][:MAX_PATH].decode("ascii", "backslashreplace")
             fields = {"status": status, "ms": round(seconds * 1000, 1)}
-            access.info("%s %s", method, scope["path"], extra=fields)
+            access.info("%s %s", key[0], path, extra=fields)
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+class AdmissionMiddleware:
+    """Refuses URLs over 8 KB (414), headers over 16 KB (431) and more than `most` requests at once (503).
 
-
-class Limits:
-    """Refuses URLs over 8 KB (414), headers over 16 KB (431) and bodies over `max_body` bytes (413)."""
+    Probes are always admitted: a busy process is still alive.
+    """
 
     MAX_URL = 8 * 1024
     MAX_HEADERS = 16 * 1024
 
-    def __init__(self, app: ASGIApp, *, max_body: int = 1024 * 1024, max_internal_body: int = 16 * 1024 * 1024) -> None:
+    def __init__(self, app: ASGIApp, *, most: int = 512) -> None:
         self.app = app
-        self.max_body = max_body
-        self.max_internal_body = max_internal_body
+        self._most = most
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        limit = self.max_internal_body if scope["path"].startswith("/internal/") else self.max_body
-        if error := self._refusal(scope, limit):
+        if error := self._refusal(scope):
             return await respond(scope, error)(scope, receive, send)
-        received = 0
+        self._running += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._running -= 1
 
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise BodyTooLarge(f"The body is larger than {limit} bytes.")
-            return message
-
-        await self.app(scope, limited, send)
-
-    def _refusal(self, scope: Scope, limit: int) -> ApiError | None:
+    def _refusal(self, scope: Scope) -> ApiError | None:
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > self.MAX_URL:
             return UriTooLong(f"The URL is longer than {self.MAX_URL} bytes.")
-        size = 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if name == b"content-length" and value.isdigit() and int(value) > limit:
-                return BodyTooLarge(f"The body is larger than {limit} bytes.")
-        return (
-            HeadersTooLarge(f"The headers are larger than {self.MAX_HEADERS} bytes.")
-            if size > self.MAX_HEADERS
-            else None
-        )
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self.MAX_HEADERS:
+            return HeadersTooLarge(f"The headers are larger than {self.MAX_HEADERS} bytes.")
+        if self._running >= self._most and not scope["path"].endswith(_QUIET):
+            return Unavailable("Too many requests at the same time; try again.")
+        return None
 
 
-class Deadline:
+class DeadlineMiddleware:
     """Starts each request's time for its dependencies: a public one answers within 1 s even if they are frozen."""
 
     def __init__(self, app: ASGIApp, *, seconds: float = 0.6, longest: float = 5.0, internal: float = 60.0) -> None:

@@ -1,7 +1,7 @@
 """Errors -> application/problem+json (RFC 9457), for every 4xx and 5xx, in one place."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,18 +16,24 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from common import context
+from common import context, routes
 from common.db import dependency_failed, value_refused
-from common.errors import ApiError, Unavailable, Unprocessable
+from common.errors import ApiError, MethodNotAllowed, Unavailable, Unprocessable
 from common.json import dumps
 
-__all__ = ["Problem", "describe", "install", "problem", "respond"]
+__all__ = ["Problem", "describe", "install", "problem", "problem_body", "respond"]
 
 log = logging.getLogger(__name__)
+# What a client sends may come back in a problem: never more than this of it.
+MAX_POINTER, MAX_DETAIL = 200, 300
 
 
 class Problem(BaseModel):
-    """An error, RFC 9457. 422 adds `errors`: each with a JSON `pointer` or a `parameter`, and a `detail`."""
+    """An error, RFC 9457. `type` is the address of its description.
+
+    422 adds `errors`: each with a JSON `pointer` or a `parameter`, and a `detail`; at most 20, with `truncated` true
+    if there are more.
+    """
 
     type: str
     title: str
@@ -36,6 +42,7 @@ class Problem(BaseModel):
     instance: str
     request_id: str
     errors: list[dict[str, str]] | None = None
+    truncated: bool | None = None
 
 
 def problem(
@@ -49,16 +56,32 @@ def problem(
     members: Mapping[str, Any] | None = None,
 ) -> Response:
     """The answer to a failed request; `members` are extension members."""
+    instance = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace")[:1024]
+    body = problem_body(status, detail, slug=slug, title=title, instance=instance, members=members)
+    return Response(body, status, dict(headers or {}), media_type="application/problem+json")
+
+
+def problem_body(
+    status: int,
+    detail: str | None,
+    *,
+    slug: str | None = None,
+    title: str | None = None,
+    instance: str = "",
+    request_id: str | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> bytes:
+    """A problem as JSON. Its `type` leads to the page that lists all kinds, where it has one of its own."""
     body: dict[str, Any] = {
-        "type": f"urn:products-api:problem:{slug}" if slug else "about:blank",
+        "type": f"/problems#{slug}" if slug else "about:blank",
         "title": title or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace")[:1024],
-        "request_id": context.request_id.get(),
+        "instance": instance,
+        "request_id": request_id or context.request_id.get(),
         **(members or {}),
     }
-    return Response(dumps(body), status, dict(headers or {}), media_type="application/problem+json")
+    return dumps(body)
 
 
 def respond(scope: Scope, error: BaseException) -> Response:
@@ -85,18 +108,36 @@ def respond(scope: Scope, error: BaseException) -> Response:
         log.warning("value refused: %s", type(error).__name__, exc_info=error)
         return problem(scope, 422, "A value cannot be stored.", slug="validation", members={"errors": []})
     log.error("unhandled error", exc_info=error)
-    return problem(scope, 500, "An error of ours; the log has it under this request_id.")
+    return problem(scope, 500, "Internal server error. Quote this request_id.")
 
 
 def _unprocessable(error: RequestValidationError) -> Unprocessable:
     # `input` and `ctx` are left out: what came in may be secret, or not encodable.
+    faults = error.errors()
     errors = []
-    for fault in error.errors():
-        where, *path = (str(part).replace("~", "~0").replace("/", "~1") for part in fault["loc"])
-        place = {"pointer": "#" + "".join(f"/{part}" for part in path)} if where == "body" else {"parameter": path[0]}
-        errors.append(place | {"detail": fault["msg"].removeprefix("Value error, ")})
+    for fault in faults[: Unprocessable.MAX_ERRORS]:
+        where, *path = fault["loc"]
+        detail = fault["msg"].removeprefix("Value error, ")[:MAX_DETAIL]
+        place = {"pointer": _pointer(path)} if where == "body" else {"parameter": str(path[0])[:MAX_POINTER]}
+        errors.append(place | {"detail": detail})
     first = errors[0]
-    return Unprocessable(f"{first.get('parameter') or first.get('pointer')}: {first['detail']}", errors)
+    detail = f"{first.get('parameter') or first.get('pointer')}: {first['detail']}"
+    return Unprocessable(detail, errors, truncated=len(faults) > len(errors))
+
+
+def _pointer(path: Sequence[int | str]) -> str:
+    """A JSON pointer (RFC 6901) as a URI fragment, cut at MAX_POINTER characters."""
+    parts = (str(part)[:MAX_POINTER].replace("~", "~0").replace("/", "~1") for part in path)
+    return ("#" + "".join(f"/{part}" for part in parts))[:MAX_POINTER]
+
+
+async def _handle_http(request: Request, error: Exception) -> Response:
+    """What the router found no route for: 405 and 404 say what there is instead, OPTIONS is answered."""
+    if isinstance(error, HTTPException) and not isinstance(error, ApiError) and error.status_code in (404, 405):
+        error = routes.explained(request, error)
+        if isinstance(error, MethodNotAllowed) and request.method == "OPTIONS":
+            return Response(status_code=204, headers=error.headers)
+    return respond(request.scope, error)
 
 
 async def _handle(request: Request, error: Exception) -> Response:
@@ -107,8 +148,9 @@ def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
     # Exception alone would go to Starlette's outermost layer, which raises it again after answering.
     dependencies = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, PoolTimeout, OSError, redis.exceptions.RedisError)
-    for kind in (HTTPException, RequestValidationError, Exception, *dependencies):
+    for kind in (RequestValidationError, Exception, *dependencies):
         app.add_exception_handler(kind, _handle)
+    app.add_exception_handler(HTTPException, _handle_http)
 
 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:

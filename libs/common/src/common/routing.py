@@ -1,11 +1,13 @@
 """The route class of every service: strict about what a client sends."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from fastapi import APIRouter, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Form, Query
 from fastapi.routing import APIRoute
@@ -13,9 +15,14 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from common import json
-from common.errors import Unprocessable, UnsupportedMediaType
+from common.body import BoundedBody, check_media_type, has_body
+from common.errors import Unprocessable
+from common.security import Permission
 
 __all__ = ["PlainInt", "StrictRoute", "router"]
+
+# Of the name of an unknown query parameter this much is told.
+MAX_NAME = 100
 
 
 def _plain(value: Any) -> Any:
@@ -35,34 +42,50 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """Refuses bodies that are not JSON (415), loose JSON (400), and unknown or repeated parameters (422)."""
+    """Knows who calls before it reads a body, and refuses what is not strict.
+
+    Bodies that are not JSON (415), too large (413), too slow (408) or loose JSON (400); unknown or repeated
+    parameters (422).
+    """
+
+    MAX_BODY = 16 * 1024
+    """Bytes of a body, unless the router says otherwise."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
-        wants_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
+        form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
+        permissions = [call for call in _calls(self.dependant) if isinstance(call, Permission)]
 
         async def strict(request: Request) -> Response:
             if request.scope["query_string"]:
                 _check_query(request.scope["query_string"], known)
-            if not wants_json or not _has_body(request):
+            for permission in permissions:
+                await permission(request)
+            if not has_body(request):
                 return await handle(request)
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-                raise UnsupportedMediaType("Send the body as application/json.")
-            return await handle(_StrictRequest(request.scope, request.receive))
+            if self.body_field is not None:
+                check_media_type(request, form=form)
+            async with BoundedBody(request, self.MAX_BODY) as receive:
+                return await handle(_StrictRequest(request.scope, receive))
 
         return strict
 
 
-def _has_body(request: Request) -> bool:
-    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    """Every function that a route depends on."""
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _calls(inner)
 
 
 def _check_query(query: bytes, known: set[str]) -> None:
-    counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    # Known names and one too many to tell: more are not looked at.
+    most = len(known) + Unprocessable.MAX_ERRORS + 1
+    names = (pair.partition("=")[0] for pair in query.decode("latin-1").split("&") if pair)
+    counts = Counter(unquote_plus(name[:MAX_NAME]) for name in islice(names, most))
     errors = [
-        {"parameter": name[:100], "detail": "is sent twice" if name in known else "is not known here"}
+        {"parameter": name, "detail": "is sent twice" if name in known else "is not known here"}
         for name, times in counts.items()
         if times > 1 or name not in known
     ]
@@ -71,6 +94,7 @@ def _check_query(query: bytes, known: set[str]) -> None:
         raise Unprocessable(f"Unknown or repeated query parameters; known here: {allowed}.", errors)
 
 
-def router(tag: str) -> APIRouter:
-    """A router for a service's noun; its routes name their whole paths."""
-    return APIRouter(route_class=StrictRoute, tags=[tag])
+def router(tag: str, *, max_body: int = StrictRoute.MAX_BODY) -> APIRouter:
+    """A router for a service's noun, whose routes name their whole paths and take bodies of `max_body` bytes."""
+    route_class = type("StrictRoute", (StrictRoute,), {"MAX_BODY": max_body})
+    return APIRouter(route_class=route_class, tags=[tag])

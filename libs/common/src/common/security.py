@@ -6,7 +6,7 @@ import binascii
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -26,8 +26,10 @@ __all__ = [
     "ISSUER",
     "Jwks",
     "KeySource",
+    "Permission",
     "Principal",
-    "anyone",
+    "authenticate",
+    "authenticated",
     "requires",
     "verify",
 ]
@@ -179,25 +181,36 @@ def _sent_token(request: Request) -> str:
     return token.strip()
 
 
-async def _principal_of(request: Request, _: Annotated[str | None, Depends(_bearer)]) -> Principal:
-    return await verify(_sent_token(request), request.state.keys)
+async def authenticate(request: Request) -> Principal:
+    """The caller of this request; raises Unauthenticated without one valid token."""
+    state = request.state
+    if not hasattr(state, "principal"):
+        state.principal = await verify(_sent_token(request), state.keys)
+    found: Principal = state.principal
+    return found
 
 
-def _requires(allowed: Callable[[Principal], bool], what: str) -> Callable[..., Awaitable[Principal]]:
-    async def permission(principal: Annotated[Principal, Depends(_principal_of)]) -> Principal:
-        if not allowed(principal):
-            raise Forbidden(f"This needs {what}.")
+class Permission:
+    """Who may call a route: a dependency, which routes ask before they read a body."""
+
+    def __init__(self, allowed: Callable[[Principal], bool], what: str) -> None:
+        self._allowed = allowed
+        self._what = what
+
+    async def __call__(self, request: Request, _: Annotated[str | None, Depends(_bearer)] = None) -> Principal:
+        """Raises Unauthenticated or Forbidden."""
+        principal = await authenticate(request)
+        if not self._allowed(principal):
+            raise Forbidden(f"This needs {self._what}.")
         return principal
 
-    return permission
 
-
-anyone: Any = Depends(_principal_of)
+authenticated: Any = Depends(Permission(lambda _: True, "a token"))
 """Any caller with a valid token."""
 
 
 def requires(*, role: str | None = None, scope: str | None = None) -> Any:
     """A permission, to be named once as an Annotated type: the caller has `role`, or a service has `scope`."""
     if role is not None:
-        return Depends(_requires(lambda principal: principal.role == role, f"the role {role}"))
-    return Depends(_requires(lambda principal: scope in principal.scopes, f"the scope {scope}"))
+        return Depends(Permission(lambda principal: principal.role == role, f"the role {role}"))
+    return Depends(Permission(lambda principal: scope in principal.scopes, f"the scope {scope}"))

@@ -47,4 +47,4 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
         await counters.aclose()
         await db.close()
 
-    return app.create("auth", settings, [routes.router, routes.forms], lifespan, checks)
+    return app.create("auth", settings, [routes.router], lifespan, checks)

@@ -2,36 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import unquote_plus
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.responses import Response
 
 from auth.errors import InvalidClient, TokenRequestRefused
 from auth.login import Login
 from auth.schemas import ServiceTokenOut, TokenIn, TokenOut
-from common.errors import UnsupportedMediaType
-from common.routing import StrictRoute
 
-__all__ = ["BasicClient", "FormRoute", "grant"]
-
-
-class FormRoute(StrictRoute):
-    """Takes URL-encoded forms alone, as RFC 6749 asks; multipart would let clients choose odd charsets."""
-
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        handle = super().get_route_handler()
-
-        async def form(request: Request) -> Response:
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/x-www-form-urlencoded":
-                raise UnsupportedMediaType("Send the body as application/x-www-form-urlencoded.")
-            return await handle(request)
-
-        return form
+__all__ = ["BasicClient", "grant"]
 
 
 async def _basic_client(request: Request) -> tuple[str, str] | None:

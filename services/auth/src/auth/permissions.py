@@ -1,7 +1,7 @@
 """Who calls, as parameter types of the handlers."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -9,9 +9,9 @@ from auth import users
 from auth.models import User
 from common.db import ReadSession
 from common.errors import Forbidden, Unauthenticated
-from common.security import Principal, anyone
+from common.security import Principal, authenticate, authenticated
 
-__all__ = ["Address", "CurrentUser", "Inviter", "user_id"]
+__all__ = ["Address", "CurrentUser", "OptionalPrincipal", "user_id"]
 
 
 def user_id(principal: Principal) -> uuid.UUID:
@@ -22,7 +22,7 @@ def user_id(principal: Principal) -> uuid.UUID:
         raise Unauthenticated("The token's subject is not a user.", code="invalid_token") from None
 
 
-async def _current_user(principal: Annotated[Principal, anyone], db: ReadSession) -> User:
+async def _current_user(principal: Annotated[Principal, authenticated], db: ReadSession) -> User:
     if principal.role == "service":
         raise Forbidden("This needs a user's token, not a service's.")
     user = await users.find(db, user_id(principal))
@@ -31,8 +31,8 @@ async def _current_user(principal: Annotated[Principal, anyone], db: ReadSession
     return user
 
 
-async def _inviter(request: Request) -> Any:
-    return await anyone.dependency(request, None) if "authorization" in request.headers else None
+async def _optional_principal(request: Request) -> Principal | None:
+    return await authenticate(request) if "authorization" in request.headers else None
 
 
 async def _address(request: Request) -> str:
@@ -42,7 +42,7 @@ async def _address(request: Request) -> str:
 CurrentUser = Annotated[User, Depends(_current_user)]
 """The user whose valid token was sent, as the database knows them now."""
 
-Inviter = Annotated[Principal | None, Depends(_inviter)]
+OptionalPrincipal = Annotated[Principal | None, Depends(_optional_principal)]
 """The caller of a route that needs no token; one that is sent must be valid all the same."""
 
 Address = Annotated[str, Depends(_address)]

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import Depends, Form, Request
 from starlette.responses import Response
 
 from auth import oauth, sessions
 from auth.keyring import KeyRing
 from auth.login import Login, hash_token
-from auth.oauth import BasicClient, FormRoute
-from auth.permissions import Address, CurrentUser, Inviter
+from auth.oauth import BasicClient
+from auth.permissions import Address, CurrentUser, OptionalPrincipal
 from auth.registration import Registration
 from auth.schemas import LoginIn, RefreshIn, RegisterIn, ServiceTokenOut, TokenIn, TokenOut, UserOut
 from common.db import WriteSession
@@ -17,10 +17,9 @@ from common.json import JSONResponse
 from common.problems import describe
 from common.routing import router as make_router
 
-__all__ = ["forms", "router"]
+__all__ = ["router"]
 
 router = make_router("auth")
-forms = APIRouter(route_class=FormRoute, tags=["auth"])
 
 
 async def _registration(request: Request) -> Registration:
@@ -48,9 +47,14 @@ TheKeyRing = Annotated[KeyRing, Depends(_keyring)]
 NO_STORE = [Depends(_no_store)]
 
 
-@router.post("/auth/register", status_code=201, responses=describe(400, 401, 403, 409, 413, 415, 422, 429))
+@router.post(
+    "/auth/register",
+    status_code=201,
+    responses=describe(400, 401, 403, 409, 413, 415, 422, 429),
+    openapi_extra={"security": [{}, {"OAuth2PasswordBearer": []}]},
+)
 async def register(
-    new: RegisterIn, inviter: Inviter, address: Address, registration: TheRegistration, db: WriteSession
+    new: RegisterIn, inviter: OptionalPrincipal, address: Address, registration: TheRegistration, db: WriteSession
 ) -> UserOut:
     """Make an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
     password_hash = await registration.prepare(new.password, new.role, address, inviter)
@@ -71,7 +75,7 @@ async def me(user: CurrentUser) -> UserOut:
     return UserOut.model_validate(user)
 
 
-@forms.post("/auth/token", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
+@router.post("/auth/token", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
 async def token(
     form: Annotated[TokenIn, Form()], client: BasicClient, address: Address, login: TheLogin, db: WriteSession
 ) -> TokenOut | ServiceTokenOut:

@@ -23,7 +23,11 @@ def _assets() -> Path:
 
 
 router = APIRouter(include_in_schema=False)
-_spec = Response((resources.files("catalog") / "openapi.json").read_bytes(), media_type="application/json")
+_spec = Response(
+    (resources.files("catalog") / "openapi.json").read_bytes(),
+    media_type="application/json",
+    headers={"Cache-Control": "no-cache"},
+)
 _swagger = get_swagger_ui_html(
     openapi_url="/openapi.json",
     title=TITLE,

@@ -15,7 +15,7 @@ from common.errors import InvalidJSON, Unprocessable
 
 __all__ = ["router"]
 
-router = routing.router("internal")
+router = routing.router("internal", max_body=16 * 1024 * 1024)
 Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 RUN = "/internal/imports/{source}/runs/{run_id}"
 

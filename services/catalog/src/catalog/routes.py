@@ -18,7 +18,9 @@ from common.routing import PlainInt
 
 __all__ = ["router"]
 
-router = routing.router("products")
+router = routing.router("products", max_body=128 * 1024)
+# Anybody may keep a product, but has to ask whether it is still current.
+REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 def _not_too_deep(skip: int) -> int:
@@ -50,7 +52,7 @@ Limit = Annotated[PlainInt, Query(ge=1, le=500)]
 )
 async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """A page of products in the order of their ids, with the total and the path of the next page."""
-    return JSONResponse(await products.page(request.state.db, Paging.of(skip, limit, cursor)))
+    return JSONResponse(await products.page(request.state.db, Paging.of(skip, limit, cursor)), headers=REVALIDATE)
 
 
 @router.get(
@@ -64,8 +66,8 @@ async def get_product(request: Request, product_id: ProductId, if_none_match: If
     product = await products.get(request.state.db, product_id)
     tag = products.etag(product)
     if if_none_match is not None and products.matches(tag, if_none_match):
-        return Response(status_code=304, headers={"ETag": tag})
-    return JSONResponse(product, headers={"ETag": tag})
+        return Response(status_code=304, headers={"ETag": tag} | REVALIDATE)
+    return JSONResponse(product, headers={"ETag": tag} | REVALIDATE)
 
 
 @router.post(

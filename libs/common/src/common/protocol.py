@@ -1,0 +1,114 @@
+"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request and problem documents for what is no HTTP."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from common import context, metrics
+from common.errors import ApiError, BadRequest, HeadersTooLarge
+from common.problems import problem_body
+
+__all__ = ["Protocol"]
+
+# A head larger than this is not even read to its end; smaller ones that are too large are refused by RequestSizes.
+MAX_HEAD = 300 * 1024
+# How long a request's head may take, and what is left of a body when the answer is out.
+HEAD_SECONDS = 20.0
+REST_SECONDS = 5.0
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. uvicorn waits for ever for the end of a head or of a body that nobody reads; this ends both."""
+
+    _head = 0
+    _reading_head = False
+    _refused = False
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expire_after(float(self.timeout_keep_alive))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_expiry()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._reading_head:
+            if self._overdue is None:
+                self._expire_after(HEAD_SECONDS)
+        elif self._overdue is not None and (self.cycle is None or not self.cycle.response_complete):
+            self._cancel_expiry()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head, self._reading_head = 0, True
+        self._cancel_expiry()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._reading_head = False
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._expire_after(REST_SECONDS)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._cancel_expiry()
+
+    def send_400_response(self, msg: str) -> None:
+        """The answer to what is no HTTP, or has too large a head."""
+        if not self._refused:
+            error: ApiError = BadRequest("The request is not valid HTTP/1.1.")
+            if self._head > MAX_HEAD:
+                error = HeadersTooLarge(f"The headers are larger than {MAX_HEAD} bytes.")
+            self._refuse(error)
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            raise ValueError("the head is too large")  # httptools makes it its own error, which ends in a 400
+
+    def _refuse(self, error: ApiError) -> None:
+        self._refused = True
+        metrics.REQUESTS.labels("other", "unmatched", error.status).inc()
+        request_id = context.accept_request_id(None)
+        body = problem_body(error.status, str(error.detail), request_id=request_id)
+        lines = [
+            f"HTTP/1.1 {error.status} {error.problem_title()}",
+            "content-type: application/problem+json",
+            "cache-control: no-store",
+            f"content-length: {len(body)}",
+            f"x-request-id: {request_id}",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+    def _expire_after(self, seconds: float) -> None:
+        self._cancel_expiry()
+        self._overdue = self.loop.call_later(seconds, self._expire)
+
+    def _cancel_expiry(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    def _expire(self) -> Any:
+        self._overdue = None
+        if not self.transport.is_closing():
+            self.transport.close()
