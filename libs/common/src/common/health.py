@@ -20,6 +20,7 @@ from common.problems import problem
 __all__ = ["Check", "Health", "postgres_check", "redis_check", "router"]
 
 Check = Callable[[], Awaitable[None]]
+Facts = Callable[[], Awaitable[dict[str, Any]]]
 CHECK_SECONDS = 1.0
 CACHE_SECONDS = 1.0
 
@@ -28,7 +29,8 @@ class Health:
     """Runs a service's checks, each under its own 1 s deadline, at most once a second.
 
     A failed critical check makes it `unavailable` (503), any other `degraded` (200), a drain `draining` (503).
-    `path` is where clients ask for it, since one gateway leads to several services.
+    `path` is where clients ask for it, since one gateway leads to several services. `facts` are members that
+    anybody may know; they are left out while PostgreSQL does not tell them.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Health:
         critical: dict[str, Check],
         optional: dict[str, Check] | None = None,
         path: str = "/health",
+        facts: Facts | None = None,
     ) -> None:
         self.service = service
+        self._facts = facts
         self.path = path
         self.draining = False
         self._checks = [(name, check, True) for name, check in critical.items()]
@@ -63,7 +67,16 @@ class Health:
         self._changes.tell(checks)
         failed = [check["critical"] for check in checks.values() if check["status"] != "ok"]
         status = "unavailable" if any(failed) else "degraded" if failed else "ok"
-        return {"status": status, "service": self.service, "version": __version__, "checks": checks}
+        report = {"status": status, "service": self.service, "version": __version__, "checks": checks}
+        return report | (await self._told() if status == "ok" and self._facts else {})
+
+    async def _told(self) -> dict[str, Any]:
+        assert self._facts is not None
+        task = asyncio.ensure_future(self._facts())
+        done, _ = await asyncio.wait({task}, timeout=CHECK_SECONDS)
+        if not done:
+            task.cancel()
+        return task.result() if done and not task.exception() else {}
 
     async def _one(self, check: Check, critical: bool) -> dict[str, Any]:
         began = time.perf_counter()

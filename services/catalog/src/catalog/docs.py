@@ -1,18 +1,22 @@
-"""One merged OpenAPI document for all services, and its pages; every asset is served from here."""
+"""The pages at the gateway: start page, problems, and one merged OpenAPI document; every asset is served from here."""
 
+from functools import cache
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 __all__ = ["router"]
 
 TITLE = "Products API"
+ICON = "/favicon.ico"
+# Revalidated at each visit: a release may change any of them.
+HEADERS = {"Cache-Control": "no-cache"}
 
 
 def _assets() -> Path:
@@ -22,47 +26,70 @@ def _assets() -> Path:
     return Path(spec.origin).parent / "static"
 
 
+def _file(path: str, media_type: str) -> Response:
+    return Response((resources.files("catalog") / path).read_bytes(), media_type=media_type, headers=HEADERS)
+
+
 router = APIRouter(include_in_schema=False)
-_spec = Response(
-    (resources.files("catalog") / "openapi.json").read_bytes(),
-    media_type="application/json",
-    headers={"Cache-Control": "no-cache"},
-)
-_swagger = get_swagger_ui_html(
-    openapi_url="/openapi.json",
-    title=TITLE,
-    oauth2_redirect_url="/docs/oauth2-redirect",
-    swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-    swagger_css_url="/docs/assets/swagger-ui.css",
-    swagger_favicon_url="/docs/assets/favicon.png",
-)
-_redoc = get_redoc_html(
-    openapi_url="/openapi.json",
-    title=TITLE,
-    redoc_js_url="/docs/assets/redoc.standalone.js",
-    redoc_favicon_url="/docs/assets/favicon.png",
-    with_google_fonts=False,
-)
+_PAGES = {
+    "/": _file("pages/index.html", "text/html"),
+    "/problems": _file("pages/problems.html", "text/html"),
+    "/docs/style.css": _file("pages/style.css", "text/css"),
+    "/docs/start.js": _file("pages/start.js", "text/javascript"),
+    ICON: _file("pages/favicon.svg", "image/svg+xml"),
+    "/openapi.json": _file("openapi.json", "application/json"),
+    "/docs": get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=TITLE,
+        oauth2_redirect_url="/docs/oauth2-redirect",
+        swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+        swagger_css_url="/docs/assets/swagger-ui.css",
+        swagger_favicon_url=ICON,
+        # Without a validator elsewhere on the net, and logged in again after a reload.
+        swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
+    ),
+    "/docs/oauth2-redirect": get_swagger_ui_oauth2_redirect_html(),
+    "/redoc": get_redoc_html(
+        openapi_url="/openapi.json",
+        title=TITLE,
+        redoc_js_url="/docs/redoc.js",
+        redoc_favicon_url=ICON,
+        with_google_fonts=False,
+    ),
+}
 
 
-@router.get("/openapi.json")
-async def openapi() -> Response:
-    return _spec
+def _serve(path: str, page: Response) -> None:
+    async def served() -> Response:
+        return page
+
+    router.add_api_route(path, served)
 
 
-@router.get("/docs")
-async def swagger() -> Response:
-    return _swagger
+for _path, _page in _PAGES.items():
+    _serve(_path, _page)
 
 
-@router.get("/docs/oauth2-redirect")
-async def oauth2_redirect() -> Response:
-    return get_swagger_ui_oauth2_redirect_html()
+@router.get("/docs/")
+async def docs() -> Response:
+    return RedirectResponse("/docs", 308)
 
 
-@router.get("/redoc")
+@router.get("/redoc/")
 async def redoc() -> Response:
-    return _redoc
+    return RedirectResponse("/redoc", 308)
+
+
+@router.get("/docs/redoc.js")
+async def redoc_script() -> Response:
+    return Response(_redoc_script(), media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@cache
+def _redoc_script() -> bytes:
+    """ReDoc, whose own logo comes from a host elsewhere, with our icon in that place."""
+    script = (_assets() / "redoc.standalone.js").read_bytes()
+    return script.replace(b"https://cdn.redoc.ly/redoc/logo-mini.svg", ICON.encode())
 
 
 router.routes.append(Mount("/docs/assets", StaticFiles(directory=_assets())))

@@ -12,7 +12,7 @@ from common import app, redis
 from common.db import Database
 from common.health import Health, postgres_check, redis_check
 from common.security import Jwks
-from sync import routes
+from sync import routes, runs
 from sync.settings import SyncSettings
 
 __all__ = ["build"]
@@ -25,7 +25,12 @@ def build(settings: SyncSettings) -> app.Service:
     http = httpx.AsyncClient()
     keys = Jwks(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
-    checks = Health("sync", critical=critical, optional={"redis": redis_check(bell)}, path="/sync/health")
+
+    async def facts() -> dict[str, Any]:
+        return {"last_success_at": await runs.last_success(db)}
+
+    optional = {"redis": redis_check(bell)}
+    checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ __all__ = [
     "finish",
     "hand_back",
     "last",
+    "last_success",
     "overdue",
     "renew",
     "request",
@@ -212,6 +213,12 @@ async def sources(db: Fetch) -> list[tuple[str, str, str, datetime | None]]:
             (SELECT max(finished_at) FROM sync.runs WHERE source = name AND state = 'succeeded')
         FROM sync.sources ORDER BY name
     """)
+
+
+async def last_success(db: Fetch) -> datetime | None:
+    """When a run of any source last succeeded."""
+    found: datetime | None = (await db.fetch("SELECT max(finished_at) FROM sync.runs WHERE state = 'succeeded'"))[0][0]
+    return found
 
 
 async def overdue(db: Fetch, source: str, interval: int) -> bool:
