@@ -131,7 +131,7 @@ def test_the_gateway_finds_the_services_by_their_names() -> None:
     assert upstreams == {("auth", "8000"), ("catalog", "8000"), ("sync-api", "8000")}
     assert {str(SERVICES[name]["environment"]["PORT"]) for name, _ in upstreams} == {"8000"}
     # A name stands for all replicas, so one of them must not speak for the others' health.
-    assert SERVICES["gateway"]["environment"] == {"GATEWAY_UPSTREAM": "resolved"}
+    assert SERVICES["gateway"]["environment"]["GATEWAY_UPSTREAM"] == "resolved"
 
 
 def test_no_password_is_in_a_command() -> None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from stack import openapi
 
@@ -82,3 +83,26 @@ def test_references_resolve() -> None:
 
 def test_internal_routes_are_nobodys_business() -> None:
     assert "/internal" not in json.dumps(DOCUMENT["paths"])
+
+
+def test_auth_stands_before_products() -> None:
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == ["auth", "products", "sync", "health"]
+    assert {tag for operation in OPERATIONS.values() for tag in operation["tags"]} == {
+        tag["name"] for tag in DOCUMENT["tags"]
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if "requestBody" in operation])
+def test_the_example_of_each_body_is_valid(name: str) -> None:
+    for media_type, content in OPERATIONS[name]["requestBody"]["content"].items():
+        if media_type == "application/json":
+            assert _schema(content["schema"])["example"] is not None
+            schema = {"$ref": "#/body", "body": content["schema"], "components": DOCUMENT["components"]}
+            Draft202012Validator(schema).validate(_schema(content["schema"])["example"])
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The named schema that a body's schema means."""
+    named = schema if "$ref" in schema else schema["anyOf"][0]
+    found: dict[str, Any] = DOCUMENT["components"]["schemas"][named["$ref"].rpartition("/")[2]]
+    return found

@@ -249,6 +249,9 @@ class TestOperations:
         assert gateway.get("/products", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"] == ORIGIN
         foreign = gateway.get("/products", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in foreign.headers
+        for path in ("/nothing", "/products/?", f"/products?q={'x' * 9000}"):
+            refused = gateway.get(path, headers={"Origin": ORIGIN})
+            assert refused.status_code in (404, 414) and refused.headers["access-control-allow-origin"] == ORIGIN
 
     @pytest.mark.parametrize("page", ["/docs", "/redoc"])
     def test_docs_need_nobody_elses_server(self, gateway: httpx.Client, page: str) -> None:

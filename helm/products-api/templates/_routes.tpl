@@ -4,7 +4,9 @@
 - {component: auth, prefixes: [/auth], paths: [/.well-known/jwks.json]}
 {{- end }}
 {{- if .Values.catalog.enabled }}
-- {component: catalog, prefixes: [/products, /docs], paths: [/redoc, /openapi.json, /health]}
+- {component: catalog, prefixes: [/products, /docs], paths: [/, /problems, /favicon.ico, /redoc, /openapi.json, /health]}
+{{- /* Other spellings, which are answered with the right one. In a rule of their own, since a rule has at most 8. */}}
+- {component: catalog, prefixes: [], paths: [/redoc/, /openapi.json/, /health/]}
 {{- end }}
 {{- if .Values.sync.enabled }}
 - {component: sync-api, prefixes: [/sync], paths: []}

@@ -16,8 +16,10 @@ from stack.spec import Spec, Stage
 __all__ = ["spec"]
 
 
-def spec(run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, pretty: bool) -> Spec:
-    """`upstreams` names the ports of auth, catalog and sync."""
+def spec(
+    run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, pretty: bool, origins: str = ""
+) -> Spec:
+    """`upstreams` names the ports of auth, catalog and sync, `origins` is BACKEND_CORS_ORIGINS."""
     home = run_dir.path / "gateway"
     addresses = {
         f"{service.upper()}_UPSTREAMS": " ".join(f"{HOST}:{upstream}" for upstream in ports)
@@ -33,6 +35,7 @@ def spec(run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, 
             "XDG_CONFIG_HOME": str(home),
             "GATEWAY_BIND": HOST,
             "GATEWAY_ADDRESS": f":{port}",
+            "BACKEND_CORS_ORIGINS": origins,
             "GATEWAY_GRACE": "1s",
             "GATEWAY_LOG_FORMAT": "console" if pretty else "json",
             **addresses,

@@ -18,6 +18,12 @@ from common.settings import ServiceSettings
 __all__ = ["PATH", "merged", "rendered"]
 
 PATH = Path(str(resources.files("catalog") / "openapi.json"))
+TAGS = {
+    "auth": "Accounts, sessions and tokens.",
+    "products": "The catalog. Reading needs no token.",
+    "sync": "Runs that pull products from external APIs.",
+    "health": "Whether each service can work.",
+}
 DESCRIPTION = """\
 Products mirrored from external APIs, edited by admins, served to clients.
 
@@ -45,7 +51,7 @@ def merged() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": Problem.model_json_schema()}
     security: dict[str, Any] = {}
-    for name in ("catalog", "auth", "sync"):
+    for name in settings:
         document = builds[name](settings[name]).api.openapi()
         for path, operations in document["paths"].items():
             if not path.startswith("/internal/"):
@@ -58,6 +64,7 @@ def merged() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Products API", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": security},
     }

@@ -69,7 +69,13 @@ class Plan:
         """What needs no database: started first."""
         specs = [
             self.valkey.spec(),
-            gateway.spec(self.run_dir, self.gateway_port, self._upstreams(), pretty=self.pretty),
+            gateway.spec(
+                self.run_dir,
+                self.gateway_port,
+                self._upstreams(),
+                pretty=self.pretty,
+                origins=self.settings.environment.get("BACKEND_CORS_ORIGINS", ""),
+            ),
         ]
         return specs if self.provider_port is None else [*specs, self._provider(self.provider_port)]
 

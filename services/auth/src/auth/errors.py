@@ -1,6 +1,6 @@
 """Auth's own errors. Those of /auth/token also carry the `error` member of RFC 6749."""
 
-from common.errors import BadRequest, Conflict, Forbidden, Unauthenticated, Unavailable
+from common.errors import ApiError, BadRequest, Conflict, Forbidden, Unauthenticated, Unavailable
 
 __all__ = [
     "AdminRefused",
@@ -11,6 +11,11 @@ __all__ = [
     "TokenRequestRefused",
     "WrongCredentials",
 ]
+
+
+def _oauth(code: str, error: ApiError) -> dict[str, str]:
+    """The members that clients of RFC 6749 read (section 5.2)."""
+    return {"error": code, "error_description": error.detail}
 
 
 class EmailTaken(Conflict):
@@ -34,7 +39,7 @@ class WrongCredentials(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("The email or the password is wrong.")
-        self.members = {"error": "invalid_grant"}
+        self.members = _oauth("invalid_grant", self)
 
 
 class RefreshRefused(Unauthenticated):
@@ -42,7 +47,7 @@ class RefreshRefused(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("The refresh token is unknown, used, expired or revoked; log in anew.", code="invalid_token")
-        self.members = {"error": "invalid_grant"}
+        self.members = _oauth("invalid_grant", self)
 
 
 class InvalidClient(Unauthenticated):
@@ -51,7 +56,7 @@ class InvalidClient(Unauthenticated):
     def __init__(self) -> None:
         super().__init__("The client id or the client secret is wrong.")
         self.headers = {"WWW-Authenticate": 'Basic realm="products-api"'}
-        self.members = {"error": "invalid_client"}
+        self.members = _oauth("invalid_client", self)
 
 
 class TokenRequestRefused(BadRequest):
@@ -60,7 +65,8 @@ class TokenRequestRefused(BadRequest):
     slug, title = "token-request", "Token request not valid"
 
     def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail, error=error)
+        super().__init__(detail)
+        self.members = _oauth(error, self)
 
 
 class SigningKeyUnreadable(Unavailable):

@@ -57,27 +57,33 @@ accept_email = TypeAdapter[str](NewEmail).validate_python
 accept_password = TypeAdapter[str](NewPassword).validate_python
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+def _strict(example: dict[str, str]) -> ConfigDict:
+    return ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": example})
 
 
-class RegisterIn(_In):
+class RegisterIn(BaseModel):
     """A new account."""
+
+    model_config = _strict({"email": "ada@example.com", "password": "a password of your own", "role": "user"})
 
     email: NewEmail
     password: NewPassword
     role: Role = "user"
 
 
-class LoginIn(_In):
+class LoginIn(BaseModel):
     """Proof of who one is."""
+
+    model_config = _strict({"email": "ada@example.com", "password": "a password of your own"})
 
     email: Email
     password: Password
 
 
-class RefreshIn(_In):
+class RefreshIn(BaseModel):
     """A refresh token of /auth/login or /auth/refresh."""
+
+    model_config = _strict({"refresh_token": "the refresh_token of /auth/login"})
 
     refresh_token: Annotated[Text, Field(max_length=512)]
 

@@ -15,8 +15,6 @@ __all__ = ["router"]
 
 TITLE = "Products API"
 ICON = "/favicon.ico"
-# Revalidated at each visit: a release may change any of them.
-HEADERS = {"Cache-Control": "no-cache"}
 
 
 def _assets() -> Path:
@@ -27,7 +25,14 @@ def _assets() -> Path:
 
 
 def _file(path: str, media_type: str) -> Response:
-    return Response((resources.files("catalog") / path).read_bytes(), media_type=media_type, headers=HEADERS)
+    return Response((resources.files("catalog") / path).read_bytes(), media_type=media_type)
+
+
+def _readme() -> Response:
+    # Beside the pages in an image; of an editable install, the one of the repository.
+    places = Path(__file__).parent / "pages" / "README.md", Path(__file__).parents[4] / "README.md"
+    text = next((place.read_bytes() for place in places if place.is_file()), b"The README is in the repository.\n")
+    return Response(text, media_type="text/plain")
 
 
 router = APIRouter(include_in_schema=False)
@@ -36,6 +41,7 @@ _PAGES = {
     "/problems": _file("pages/problems.html", "text/html"),
     "/docs/style.css": _file("pages/style.css", "text/css"),
     "/docs/start.js": _file("pages/start.js", "text/javascript"),
+    "/docs/README.md": _readme(),
     ICON: _file("pages/favicon.svg", "image/svg+xml"),
     "/openapi.json": _file("openapi.json", "application/json"),
     "/docs": get_swagger_ui_html(
@@ -62,6 +68,9 @@ _PAGES = {
 def _serve(path: str, page: Response) -> None:
     async def served() -> Response:
         return page
+
+    # Revalidated at each visit: a release may change any of them.
+    page.headers["Cache-Control"] = "no-cache"
 
     router.add_api_route(path, served)
 

@@ -9,7 +9,7 @@ from common.problems import describe
 from sync import queue, runs, status
 from sync.errors import RunNotFound
 from sync.permissions import CanSync
-from sync.schemas import RunOut, StatusOut, TriggerOut
+from sync.schemas import RunOut, StatusOut, TriggerIn, TriggerOut
 
 __all__ = ["router"]
 
@@ -17,7 +17,9 @@ router = routing.router("sync")
 
 
 @router.post("/sync/trigger", summary="Start a sync", status_code=202, responses=describe(401, 403, 422))
-async def trigger_sync(request: Request, response: Response, after: BackgroundTasks, _: CanSync) -> TriggerOut:
+async def trigger_sync(
+    request: Request, response: Response, after: BackgroundTasks, _: CanSync, body: TriggerIn | None = None
+) -> TriggerOut:
     """Ask for a run of the source. If one is active, the answer names that one: there are never two."""
     settings = request.state.settings
     run = await runs.request(request.state.db, settings, traceparent=tracing.current_traceparent())

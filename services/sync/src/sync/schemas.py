@@ -1,4 +1,4 @@
-"""What clients get."""
+"""What clients send and get."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -8,7 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sync.runs import Run
 
-__all__ = ["QueueOut", "RunOut", "SchedulerOut", "SourceOut", "StatusOut", "TriggerOut", "WorkerOut"]
+__all__ = ["QueueOut", "RunOut", "SchedulerOut", "SourceOut", "StatusOut", "TriggerIn", "TriggerOut", "WorkerOut"]
+
+
+class TriggerIn(BaseModel):
+    """There is nothing to choose: the body is empty, or an empty object."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {}})
 
 
 class TriggerOut(BaseModel):
