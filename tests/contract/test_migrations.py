@@ -56,7 +56,13 @@ STRUCTURE = """
     FROM pg_policies WHERE schemaname = %(schema)s::text
     ORDER BY 1, 2, 3
 """
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND wait_event = 'advisory'"
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND query LIKE 'SELECT pg_try_advisory_lock%%'
+"""
+BUILDING = r"""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE query ~ '^\s*(CREATE|DROP) INDEX CONCURRENTLY' AND wait_event_type = 'Lock'
+"""
 BLOCKED = "SELECT client_port FROM pg_stat_activity WHERE usename = %s AND wait_event = 'relation'"
 
 
@@ -235,3 +241,26 @@ def test_a_table_in_use_is_tried_again(migrated: Postgres, begin: Run, alembic: 
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
     assert "(head)" in alembic("current")
+
+
+@pytest.mark.parametrize("service", ["catalog"], indirect=True)
+def test_indexes_are_built_while_others_write(migrated: Postgres, begin: Run, service: str, alembic: Alembic) -> None:
+    """Beside a transaction that stays open, which holds up the build and nobody else; and after a build that failed."""
+    before = structure(migrated, service)
+    alembic("downgrade", "0001")
+    insert = (
+        "INSERT INTO catalog.products (name, description, price, currency, category) VALUES ('x', '', 1, 'USD', 'x')"
+    )
+    with psycopg.connect(migrated.url()) as holder, psycopg.connect(migrated.url(), autocommit=True) as other:
+        other.execute("CREATE INDEX products_live_idx ON catalog.products (name)")
+        holder.execute(insert)
+        process = begin(service, service, "migrate")
+        until(lambda: other.execute(BUILDING).fetchone() == (1,), 60)
+        other.execute("SET statement_timeout = '10s'")
+        other.execute(insert)
+        assert process.poll() is None
+        holder.commit()
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+        assert other.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone() == (0,)
+    assert structure(migrated, service) == before

@@ -20,6 +20,7 @@ __all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
+SLOW_READS = 2
 # How often a wait looks whether it has taken too long.
 CHECK_SECONDS = 0.05
 
@@ -100,6 +101,8 @@ class Database:
     ) -> None:
         """`loaders` by PostgreSQL type say how `fetch` reads values, where psycopg's own way is not wanted."""
         self._loaders = loaders or {}
+        # A read that is known to be slow holds one of these, so that some connections are left for the others.
+        self.slow_reads = asyncio.Semaphore(SLOW_READS)
         self._pulse = Pulse()
         self._dsn = settings.database_url.get_secret_value()
         self._options: dict[str, Any] = {

@@ -93,7 +93,7 @@ def run(schema: str, metadata: MetaData) -> None:
     working = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 5, "options": options})
     # The lock has a session of its own: it must outlive each migration's transaction, and its wait has no limit.
     with waiting.connect() as lock, working.connect() as connection:
-        lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(f"migrate {schema}".encode())})
+        _lock(lock.execution_options(isolation_level="AUTOCOMMIT"), zlib.crc32(f"migrate {schema}".encode()))
         context.configure(
             connection=connection,
             target_metadata=metadata,
@@ -109,6 +109,13 @@ def run(schema: str, metadata: MetaData) -> None:
             return
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _lock(connection: Connection, key: int) -> None:
+    # Asked again and again: a statement that waits in PostgreSQL has a snapshot, and an index that is built
+    # concurrently waits for every older snapshot, so the two would wait for each other.
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+        time.sleep(0.2)
 
 
 def _is_newer(connection: Connection, schema: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic.config import JsonDict
 
 from auth.models import Role
 
@@ -57,14 +58,19 @@ accept_email = TypeAdapter[str](NewEmail).validate_python
 accept_password = TypeAdapter[str](NewPassword).validate_python
 
 
-def _strict(example: dict[str, str]) -> ConfigDict:
+# Swagger UI sends the example unless it is edited.
+_PERSON: JsonDict = {"email": "ada@example.com", "password": "a password of your own"}
+_TOKEN: JsonDict = {"refresh_token": "the refresh_token of /auth/login"}
+
+
+def _strict(example: JsonDict) -> ConfigDict:
     return ConfigDict(extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": example})
 
 
 class RegisterIn(BaseModel):
     """A new account."""
 
-    model_config = _strict({"email": "ada@example.com", "password": "a password of your own", "role": "user"})
+    model_config = _strict(_PERSON | {"role": "user"})
 
     email: NewEmail
     password: NewPassword
@@ -74,7 +80,7 @@ class RegisterIn(BaseModel):
 class LoginIn(BaseModel):
     """Proof of who one is."""
 
-    model_config = _strict({"email": "ada@example.com", "password": "a password of your own"})
+    model_config = _strict(_PERSON)
 
     email: Email
     password: Password
@@ -83,7 +89,7 @@ class LoginIn(BaseModel):
 class RefreshIn(BaseModel):
     """A refresh token of /auth/login or /auth/refresh."""
 
-    model_config = _strict({"refresh_token": "the refresh_token of /auth/login"})
+    model_config = _strict(_TOKEN)
 
     refresh_token: Annotated[Text, Field(max_length=512)]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,9 +14,12 @@ from catalog.settings import CatalogSettings
 from common import app, redis
 from common.db import Database
 from common.health import Health, postgres_check, redis_check
+from common.periodic import repeated
 from common.security import Jwks
 
 __all__ = ["build"]
+
+PURGE_SECONDS = 3600.0
 
 
 def build(settings: CatalogSettings) -> app.Service:
@@ -32,7 +36,8 @@ def build(settings: CatalogSettings) -> app.Service:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
-            yield {"db": db, "keys": keys, "health": checks}
+            async with repeated("purge of deleted products", partial(products.purge, db), PURGE_SECONDS):
+                yield {"db": db, "keys": keys, "health": checks}
             prefetch.cancel()
             await cache.aclose()
             await db.close()

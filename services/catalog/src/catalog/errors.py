@@ -19,8 +19,8 @@ class ProductNotFound(NotFound):
 class VersionConflict(PreconditionFailed):
     slug, title = "version-conflict", "The product has changed"
 
-    def __init__(self, etag: str) -> None:
-        super().__init__("`If-Match` names another version; read the product again.", headers={"ETag": etag})
+    def __init__(self, detail: str, etag: str) -> None:
+        super().__init__(detail, headers={"ETag": etag})
 
 
 class StaleImport(Conflict):

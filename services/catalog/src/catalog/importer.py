@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from catalog.changes import FIELDS
 from catalog.errors import StaleImport
-from catalog.products import FIELDS
 from catalog.schemas import ImportPage, ImportResult, ImportState
 from common.json import dumps
 

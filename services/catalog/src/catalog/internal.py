@@ -1,5 +1,6 @@
 """The import routes: for sync alone, and never routed by the gateway."""
 
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -44,7 +45,7 @@ async def merge_import(
     return await importer.merge(session, source, run_id, fence.fence)
 
 
-_decoder = msgspec.json.Decoder(ImportPage)
+_decoder = msgspec.json.Decoder(ImportPage, float_hook=Decimal)
 
 
 def _page(body: bytes) -> ImportPage:

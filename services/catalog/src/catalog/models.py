@@ -56,6 +56,12 @@ class Product(Base):
         UniqueConstraint("source", "external_id"),
         CheckConstraint("price >= 0", name="price"),
         CheckConstraint("(source IS NULL) = (external_id IS NULL)", name="origin"),
+        Index("products_live_idx", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index(
+            "products_deleted_idx",
+            "deleted_at",
+            postgresql_where=text("deleted_at IS NOT NULL AND source IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

@@ -31,11 +31,11 @@ class Paging:
             raise InvalidCursor("Send either `skip` or `cursor`.")
         return cls(limit, after=_decode(cursor), by_cursor=True)
 
-    def following(self, last_id: int) -> str:
-        """The path of the next page; where `skip` would grow too deep it goes on by cursor."""
-        if self.by_cursor or self.skip + self.limit > MAX_SKIP:
+    def following(self, last_id: int, count: int) -> str:
+        """The path of the page after `count` products; where `skip` would grow too deep it goes on by cursor."""
+        if self.by_cursor or self.skip + count > MAX_SKIP:
             return f"/products?cursor={_encode(last_id)}&limit={self.limit}"
-        return f"/products?skip={self.skip + self.limit}&limit={self.limit}"
+        return f"/products?skip={self.skip + count}&limit={self.limit}"
 
 
 def _encode(last_id: int) -> str:

@@ -1,12 +1,13 @@
 """The public routes of the catalog."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import Header, Path, Query, Request
+from fastapi import Body, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.responses import Response
 
-from catalog import products
+from catalog import changes, products
+from catalog.conditions import ReadConditions, WriteConditions
 from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
 from catalog.schemas import Product, ProductIn, ProductOut, ProductPage
@@ -29,9 +30,9 @@ def _not_too_deep(skip: int) -> int:
     return skip
 
 
+Field = Annotated[Literal[changes.FIELDS], Path()]  # type: ignore[valid-type]
+Change = Annotated[dict[str, Any], Body(json_schema_extra=changes.document())]
 ProductId = Annotated[PlainInt, Path(ge=1, le=2**63 - 1)]
-IfMatch = Annotated[str | None, Header(description="Write only this version: the `ETag` of an earlier answer.")]
-IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if this `ETag` is still current.")]
 Skip = Annotated[
     PlainInt,
     AfterValidator(_not_too_deep),
@@ -39,7 +40,12 @@ Skip = Annotated[
 ]
 Cursor = Annotated[
     str | None,
-    Query(description="Instead of `skip`: empty for the first page, then from `next`. Misses and repeats nothing."),
+    Query(
+        description=(
+            "Instead of `skip`: empty for the first page, then from `next`. Repeats nothing, and misses nothing that "
+            "was there when the first page was read; what is made meanwhile may be missed."
+        )
+    ),
 ]
 Limit = Annotated[PlainInt, Query(ge=1, le=500)]
 
@@ -61,11 +67,11 @@ async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100, cu
     response_model=None,
     responses={200: {"model": ProductOut}, 304: {"description": "Unchanged"}, **describe(404, 422)},
 )
-async def get_product(request: Request, product_id: ProductId, if_none_match: IfNoneMatch = None) -> Response:
+async def get_product(request: Request, product_id: ProductId, conditions: ReadConditions) -> Response:
     """One product, with its version as a strong `ETag`."""
     product = await products.get(request.state.db, product_id)
     tag = products.etag(product)
-    if if_none_match is not None and products.matches(tag, if_none_match):
+    if conditions.unchanged(tag):
         return Response(status_code=304, headers={"ETag": tag} | REVALIDATE)
     return JSONResponse(product, headers={"ETag": tag} | REVALIDATE)
 
@@ -85,17 +91,37 @@ async def create_product(product: ProductIn, _: CanWriteProducts, session: Write
 
 @router.put(
     "/products/{product_id}",
-    summary="Replace a product",
+    summary="Change a product",
     response_model=None,
     responses={200: {"model": ProductOut}, **describe(400, 401, 403, 404, 412, 413, 415, 422)},
 )
-async def replace_product(
-    product_id: ProductId, change: ProductIn, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
+async def change_product(
+    product_id: ProductId, sent: Change, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
 ) -> Response:
-    """Fields that you leave out get their defaults. On a synced product, changed fields are pinned."""
+    """Fields that you leave out keep their values, and `null` clears an optional one.
+
+    On a synced product the fields whose values change are pinned: sync leaves them alone from then on.
+    """
     product = await products.get_for_update(session, product_id)
-    products.check_version(product, if_match)
-    return _answer(await products.replace(session, product, change))
+    conditions.check(products.etag(product))
+    return _answer(await products.update(session, product, changes.changes(product, sent)))
+
+
+@router.delete(
+    "/products/{product_id}/pins/{field}",
+    summary="Unpin a field",
+    status_code=204,
+    response_model=None,
+    responses=describe(400, 401, 403, 404, 412, 422),
+)
+async def unpin_field(
+    product_id: ProductId, field: Field, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+) -> Response:
+    """The next sync brings the source's value back. A field that is not pinned stays as it is."""
+    product = await products.get_for_update(session, product_id)
+    conditions.check(products.etag(product))
+    await products.unpin(session, product, field)
+    return Response(status_code=204)
 
 
 @router.delete(
@@ -103,16 +129,34 @@ async def replace_product(
     summary="Delete a product",
     status_code=204,
     response_model=None,
-    responses=describe(401, 403, 404, 412, 422),
+    responses=describe(400, 401, 403, 404, 412, 422),
 )
 async def delete_product(
-    product_id: ProductId, _: CanWriteProducts, session: WriteSession, if_match: IfMatch = None
+    product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
 ) -> Response:
-    """A synced product that you delete stays deleted: sync does not bring it back."""
+    """A synced product that you delete stays deleted: sync does not bring it back, but you can restore it."""
     product = await products.get_for_update(session, product_id)
-    products.check_version(product, if_match)
+    conditions.check(products.etag(product))
     await products.delete(session, product)
     return Response(status_code=204)
+
+
+@router.post(
+    "/products/{product_id}/restore",
+    summary="Restore a deleted product",
+    response_model=None,
+    responses={200: {"model": ProductOut}, **describe(400, 401, 403, 404, 412, 422)},
+)
+async def restore_product(
+    product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+) -> Response:
+    """The product as it was when it was deleted, under its id; one that is not deleted stays as it is.
+
+    A product without a source can be restored for 30 days.
+    """
+    product = await products.get_for_update(session, product_id, deleted=True)
+    conditions.check(products.etag(product))
+    return _answer(await products.restore(session, product))
 
 
 def _answer(product: Product, status: int = 200, **headers: str) -> Response:

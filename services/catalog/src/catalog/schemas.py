@@ -1,6 +1,5 @@
 """What clients send and get."""
 
-import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -8,14 +7,11 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
 
-from common.json import dumps
+from common import product
 
-__all__ = ["ImportPage", "ImportState", "Product", "ProductIn", "ProductOut", "ProductPage"]
+__all__ = ["ImportPage", "ImportState", "Product", "ProductChange", "ProductIn", "ProductOut", "ProductPage"]
 
-MAX_PRICE = Decimal("9999999999.99")
 CENT = Decimal("0.01")
-MAX_ATTRIBUTES_BYTES = 32 * 1024
-MAX_ATTRIBUTES_DEPTH = 8
 
 
 def _json_number(value: Any) -> Any:
@@ -24,38 +20,34 @@ def _json_number(value: Any) -> Any:
     return value
 
 
-def _http_url(value: str) -> str:
-    if not re.match(r"https?://[^\s/]", value):
-        raise ValueError("must be an http:// or https:// URL")
-    return value
-
-
-def _bounded(value: dict[str, Any]) -> dict[str, Any]:
-    if len(dumps(value)) > MAX_ATTRIBUTES_BYTES or _depth(value) > MAX_ATTRIBUTES_DEPTH:
-        raise ValueError(f"must be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON and {MAX_ATTRIBUTES_DEPTH} levels deep")
-    return value
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
-
-
-Price = Annotated[
-    Decimal,
-    BeforeValidator(_json_number, json_schema_input_type=float),
-    Field(gt=0, le=MAX_PRICE, max_digits=12, decimal_places=2, json_schema_extra={"multipleOf": 0.01}),
-]
-Attributes = Annotated[dict[str, Any], AfterValidator(_bounded)]
-
-
 def _text(low: int, high: int) -> Any:
     return StringConstraints(strip_whitespace=True, min_length=low, max_length=high)
 
 
+VISIBLE = AfterValidator(product.visible)
+Name = Annotated[str, _text(1, 300), VISIBLE]
+Category = Annotated[str, _text(1, 100), VISIBLE]
+Brand = Annotated[str, _text(1, 200), VISIBLE]
+Sku = Annotated[str, _text(1, 100), VISIBLE]
+Description = Annotated[str, _text(0, 20_000)]
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_json_number, json_schema_input_type=float),
+    Field(gt=0, le=product.MAX_PRICE, max_digits=12, decimal_places=2, json_schema_extra={"multipleOf": 0.01}),
+]
+Currency = Annotated[
+    str,
+    StringConstraints(max_length=3),
+    AfterValidator(product.currency),
+    Field(description="ISO 4217", json_schema_extra={"pattern": "^[A-Z]{3}$"}),
+]
+Stock = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+ImageUrl = Annotated[str, _text(1, 2000), AfterValidator(product.image_url), Field(json_schema_extra={"format": "uri"})]
+Attributes = Annotated[dict[str, Any], AfterValidator(product.attributes)]
+
+
 class ProductIn(BaseModel):
-    """A whole product, as an admin writes it."""
+    """A new product."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -64,16 +56,42 @@ class ProductIn(BaseModel):
         },
     )
 
-    name: Annotated[str, _text(1, 300)]
-    description: Annotated[str, _text(0, 20_000)] = ""
+    name: Name
+    description: Description = ""
     price: Price
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field("USD", description="ISO 4217")
-    category: Annotated[str, _text(1, 100)]
-    brand: Annotated[str, _text(1, 200)] | None = None
-    sku: Annotated[str, _text(1, 100)] | None = None
-    stock: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
-    image_url: Annotated[str, _text(1, 2000), AfterValidator(_http_url)] | None = None
+    currency: Currency = "USD"
+    category: Category
+    brand: Brand | None = None
+    sku: Sku | None = None
+    stock: Stock | None = None
+    image_url: ImageUrl | None = None
     attributes: Attributes = {}
+
+
+class ProductChange(BaseModel):
+    """The fields that are to change: any of them, at least one.
+
+    A field that is left out keeps its value; `null` clears an optional one. What an answer has beside these fields
+    (`id`, `version`, `source`, times, `pinned`) may be sent back as it is stored, so that an answer can be edited and
+    sent; a value that differs from what is stored is refused.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        # `id` keeps any other product from being changed.
+        json_schema_extra={"example": {"id": 1001, "name": "Laptop", "price": 899.99}},
+    )
+
+    name: Name = ""
+    description: Description | None = None
+    price: Price = CENT
+    currency: Currency = ""
+    category: Category = ""
+    brand: Brand | None = None
+    sku: Sku | None = None
+    stock: Stock | None = None
+    image_url: ImageUrl | None = None
+    attributes: Attributes | None = None
 
 
 class ProductOut(BaseModel):
@@ -156,8 +174,12 @@ class ImportItem(msgspec.Struct, forbid_unknown_fields=True):
     attributes: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if not self.price.is_finite() or not 0 <= self.price <= MAX_PRICE or self.price.quantize(CENT) != self.price:
-            raise ValueError(f"price must be 0 to {MAX_PRICE} with at most 2 decimals")
+        if (
+            not self.price.is_finite()
+            or not 0 <= self.price <= product.MAX_PRICE
+            or self.price.quantize(CENT) != self.price
+        ):
+            raise ValueError(f"price must be 0 to {product.MAX_PRICE} with at most 2 decimals")
 
 
 class ImportReject(msgspec.Struct, forbid_unknown_fields=True):

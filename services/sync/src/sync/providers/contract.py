@@ -29,6 +29,7 @@ from typing import Any
 
 import httpx
 
+from common import product
 from sync.providers.base import (
     ExternalAPIProvider,
     Page,
@@ -117,11 +118,10 @@ class ProviderContract:
             for item in page.items:
                 expect(isinstance(item.external_id, str) and item.external_id != "", "gives ids as text")
                 expect(isinstance(item.price, Decimal) and item.price.is_finite(), "gives prices as Decimal")
-                expect(
-                    item.price >= 0 and item.price == round(item.price, 2),
-                    "gives prices >= 0 of at most 2 places",
-                )
-                expect(bool(item.name.strip()) and bool(item.category.strip()), "fills name and category")
+                expect(item.price == round(max(item.price, Decimal()), 2), "gives prices >= 0 of at most 2 places")
+                blank = product.is_blank(item.name) or product.is_blank(item.category)
+                expect(not blank, "fills name and category with something visible")
+                expect(item.currency in product.CURRENCIES, "gives currencies of ISO 4217")
 
     async def test_bad_records_are_rejected_and_good_ones_kept(self) -> None:
         bad = [*self.bad_records(), None, True, 7, "x", [], {}]

@@ -6,29 +6,27 @@ it came out of `sync.providers.http.parse` and raises `BadRecord`, which names t
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-import msgspec
-
+from common import product
 from sync.providers.base import Reject
 
-__all__ = ["BadRecord", "extras", "identity", "link", "money", "optional_text", "reject", "stock", "text"]
+__all__ = ["BadRecord", "currency", "extras", "identity", "link", "money", "optional_text", "reject", "stock", "text"]
 
 MAX_ID = 200
-MAX_PRICE = Decimal("9999999999.99")
 MAX_STOCK = 2**31 - 1
 MAX_LINK = 2_000
-MAX_EXTRAS_BYTES = 32 * 1024
 MAX_EXTRAS_DEPTH = 8
 MAX_PAYLOAD = 2_048
 
 # Twelve digits hold the highest price; a longer text is refused before Decimal has to read it.
 _PLAIN_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_json = msgspec.json.Encoder(decimal_format="number")
+
+
+T = TypeVar("T")
 
 
 class BadRecord(Exception):
@@ -47,23 +45,23 @@ def identity(value: object, field: str = "id") -> str:
     return text(value, field, most=MAX_ID)
 
 
-def text(value: object, field: str, *, most: int, least: int = 1) -> str:
-    """The text without the blanks around it."""
+def text(value: object, field: str, *, most: int) -> str:
+    """The text without the spaces around it."""
     if not isinstance(value, str):
         raise BadRecord(field, "must be a text")
     stripped = value.strip()
-    if not least <= len(stripped) <= most:
-        raise BadRecord(field, f"must have {least} to {most} characters")
+    if not 1 <= len(stripped) <= most:
+        raise BadRecord(field, f"must have 1 to {most} characters")
     if _UNSTORABLE.search(stripped):
         raise BadRecord(field, "must not hold NUL or half of a surrogate pair")
-    return stripped
+    return _ruled(product.visible, stripped, field)
 
 
 def optional_text(value: object, field: str, *, most: int) -> str | None:
     """Like `text`; absent, null and blank are all None."""
-    if value is None:
+    if value is None or (isinstance(value, str) and len(value) <= most and product.is_blank(value)):
         return None
-    return text(value, field, most=most, least=0) or None
+    return text(value, field, most=most)
 
 
 def money(value: object, field: str = "price") -> Decimal:
@@ -73,8 +71,8 @@ def money(value: object, field: str = "price") -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise BadRecord(field, "must be a number")
     amount = Decimal(value)
-    if not amount.is_finite() or not 0 <= amount <= MAX_PRICE:
-        raise BadRecord(field, f"must be from 0 to {MAX_PRICE}")
+    if not amount.is_finite() or not 0 <= amount <= product.MAX_PRICE:
+        raise BadRecord(field, f"must be from 0 to {product.MAX_PRICE}")
     cents = amount.quantize(Decimal("0.01"))
     if cents != amount:
         raise BadRecord(field, "must have at most 2 decimal places")
@@ -95,50 +93,40 @@ def stock(value: object, field: str = "stock") -> int | None:
 def link(value: object, field: str = "image_url") -> str | None:
     """An http(s) address; absent, null and blank are None."""
     url = optional_text(value, field, most=MAX_LINK)
-    if url is not None and not _is_link(url):
-        raise BadRecord(field, "must be an http or https address")
-    return url
+    # An apostrophe is legal in a URL but ends an attribute of HTML; escaped, it means the same.
+    return None if url is None else _ruled(product.image_url, url.replace("'", "%27"), field)
 
 
-def _is_link(url: str) -> bool:
+def currency(value: object, field: str = "currency") -> str:
+    """A code of ISO 4217."""
+    return _ruled(product.currency, text(value, field, most=3), field)
+
+
+def _ruled(rule: Callable[[T], T], value: T, field: str) -> T:
     try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isprintable() and " " not in url
-    except ValueError:
-        return False
+        return rule(value)
+    except ValueError as error:
+        raise BadRecord(field, str(error)) from None
 
 
 def extras(value: Mapping[str, Any], field: str = "attributes") -> dict[str, Any]:
     """Everything else a source says about a product, if the catalog can store it."""
     found = dict(value)
     _check_json(found, field, depth=1)
-    if len(_json.encode(found)) > MAX_EXTRAS_BYTES:
-        raise BadRecord(field, f"must have at most {MAX_EXTRAS_BYTES} bytes of JSON")
-    return found
+    return _ruled(product.attributes, found, field)
 
 
 def _check_json(value: object, field: str, *, depth: int) -> None:
     match value:
-        case None | bool():
-            return
         case str():
             if _UNSTORABLE.search(value):
                 raise BadRecord(field, "must not hold NUL or half of a surrogate pair")
-        case int() | float() | Decimal():
-            _check_number(value, field)
+        case None | bool() | int() | float() | Decimal():
+            return
         case dict() | list():
             _check_nested(value, field, depth=depth)
         case _:
             raise BadRecord(field, "must hold JSON values only")
-
-
-def _check_number(value: int | float | Decimal, field: str) -> None:
-    number = Decimal(value)
-    # Beyond a double most readers of JSON see infinity; the catalog would write 1e9999 out in full.
-    if not number.is_finite() or abs(number.adjusted()) > 300:
-        raise BadRecord(field, "must not hold NaN, infinity or numbers beyond 1e300")
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise BadRecord(field, "must not hold whole numbers beyond 64 bits")
 
 
 def _check_nested(value: dict[Any, Any] | list[Any], field: str, *, depth: int) -> None:
