@@ -20,7 +20,6 @@ __all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
-SLOW_READS = 2
 # How often a wait looks whether it has taken too long.
 CHECK_SECONDS = 0.05
 
@@ -101,8 +100,8 @@ class Database:
     ) -> None:
         """`loaders` by PostgreSQL type say how `fetch` reads values, where psycopg's own way is not wanted."""
         self._loaders = loaders or {}
-        # A read that is known to be slow holds one of these, so that some connections are left for the others.
-        self.slow_reads = asyncio.Semaphore(SLOW_READS)
+        # A read that is known to be slow holds this, so that connections are left for the others.
+        self.slow_reads = asyncio.Semaphore(1)
         self._pulse = Pulse()
         self._dsn = settings.database_url.get_secret_value()
         self._options: dict[str, Any] = {
@@ -110,7 +109,7 @@ class Database:
             "application_name": application,
             # 2 s is libpq's least. The server ends what we have given up on.
             "connect_timeout": 2,
-            "options": "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+            "options": "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c max_parallel_workers_per_gather=0 -c timezone=UTC",
             "keepalives_idle": 5,
             "tcp_user_timeout": 5000,
         }

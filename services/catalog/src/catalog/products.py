@@ -113,7 +113,8 @@ async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Pag
 
 @asynccontextmanager
 async def _deep_page(db: Database) -> AsyncIterator[None]:
-    """A place among the few deep pages that are read at a time."""
+    """A turn at reading a deep page, followed by as long a pause: other clients keep most of PostgreSQL."""
+    loop = asyncio.get_running_loop()
     try:
         # Waiting for other clients is not waiting for PostgreSQL.
         with context.extended():
@@ -121,10 +122,11 @@ async def _deep_page(db: Database) -> AsyncIterator[None]:
                 await db.slow_reads.acquire()
     except TimeoutError:
         raise Unavailable("Too many deep pages are read at the same time; `cursor` has no such limit.") from None
+    began = loop.time()
     try:
         yield
     finally:
-        db.slow_reads.release()
+        loop.call_later(loop.time() - began, db.slow_reads.release)
 
 
 async def create(session: AsyncSession, product: ProductIn) -> Product:
