@@ -97,22 +97,75 @@ async def test_an_attack_does_not_lock_the_owner_out_elsewhere(auth: httpx.Async
     assert (await login(auth, "ada@example.com")).status_code == 429
 
 
-async def test_spraying_from_one_address_is_stopped(auth: httpx.AsyncClient, clock: Clock) -> None:
-    await register(auth, "ada@example.com")
-    answers = [await login(auth, f"{number}@example.com", WRONG) for number in range(25)]
-    assert [answer.status_code for answer in answers] == [401] * 20 + [429] * 5
-    assert (await login(auth, "ada@example.com")).status_code == 429
-    clock.now += 61
+async def test_a_guesser_locks_out_those_who_failed_and_nobody_else(auth: httpx.AsyncClient, clock: Clock) -> None:
+    """All have one address, as behind a proxy that is not known as one."""
+    for name in ("ada", "bob"):
+        await register(auth, f"{name}@example.com")
+    assert (await login(auth, "bob@example.com", WRONG)).status_code == 401
+    answers = [await login(auth, f"{number}@example.com", WRONG) for number in range(19)]
+    assert {answer.status_code for answer in answers} == {401}
+    assert (await login(auth, "bob@example.com")).status_code == 429
+    assert (await login(auth, "0@example.com", WRONG)).status_code == 429
     assert (await login(auth, "ada@example.com")).status_code == 200
+    clock.now += 61
+    assert (await login(auth, "bob@example.com")).status_code == 200
+
+
+async def test_attempts_are_counted_by_address_right_or_wrong(auth_settings: AuthSettings, clock: Clock) -> None:
+    settings = auth_settings.model_copy(update={"logins_per_minute": 6})
+    async with serving(build(settings, clock=clock)) as client:
+        await register(client, "ada@example.com")
+        answers = [await login(client, f"{number}@example.com", WRONG) for number in range(3)]
+        answers += [await login(client, "ada@example.com") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [401] * 3 + [200] * 3
+        refused = await login(client, "ada@example.com")
+        assert_problem(refused, 429)
+        assert refused.headers["retry-after"] == "60"
+        elsewhere = {"X-Forwarded-For": "198.51.100.7"}
+        assert (await login(client, "ada@example.com", headers=elsewhere)).status_code == 200
+        clock.now += 61
+        assert (await login(client, "ada@example.com")).status_code == 200
+
+
+async def test_a_crowd_of_one_account_does_not_keep_another_out(auth: httpx.AsyncClient) -> None:
+    """80 connections of one account fill the queue; the next one who comes has the next turn but a few."""
+    for name in ("crowd", "ada"):
+        await register(auth, f"{name}@example.com")
+    done: list[str] = []
+
+    async def one(email: str) -> int:
+        status = (await login(auth, email)).status_code
+        done.append(email)
+        return status
+
+    crowd = [asyncio.create_task(one("crowd@example.com")) for _ in range(80)]
+    await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)
+    assert await one("ada@example.com") == 200
+    behind = len([task for task in crowd if not task.done()])
+    assert set(await asyncio.gather(*crowd)) <= {200, 503}
+    assert behind > 20, "she did not wait for the crowd"
 
 
 async def test_an_address_is_believed_from_the_gateway_alone(auth_settings: AuthSettings, clock: Clock) -> None:
-    async with serving(build(auth_settings, clock=clock), forwarded_allow_ips="192.0.2.1") as direct:
+    async with serving(
+        build(auth_settings.model_copy(update={"forwarded_allow_ips": "192.0.2.1"}), clock=clock)
+    ) as direct:
         statuses = [
             (await login(direct, "a@example.com", WRONG, headers={"X-Forwarded-For": f"198.51.100.{n}"})).status_code
             for n in range(6)
         ]
     assert statuses == [401] * 5 + [429]
+
+
+async def test_of_several_addresses_the_last_one_counts(auth_settings: AuthSettings, clock: Clock) -> None:
+    """A proxy appends what it sees; all before that is what the client wrote, here addresses that are trusted."""
+    settings = auth_settings.model_copy(update={"forwarded_allow_ips": "127.0.0.1,10.0.0.0/8"})
+    async with serving(build(settings, clock=clock)) as client:
+        for sent in ("198.51.100.{}, 10.0.0.9", "10.0.0.{},10.0.0.9", "x, {}, 10.0.0.9:5432"):
+            forwarded = [{"X-Forwarded-For": sent.format(n)} for n in range(6)]
+            email = f"{len(sent)}@example.com"
+            statuses = [(await login(client, email, WRONG, headers=headers)).status_code for headers in forwarded]
+            assert statuses == [401] * 5 + [429], sent
 
 
 async def test_an_ipv6_client_is_its_network(auth: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ import psycopg
 from pydantic import SecretStr
 
 from auth import users
+from auth.emails import Email
 from auth.registration import ensure_admin
 from auth.settings import AuthSettings
 from common.db import Database
@@ -65,7 +66,7 @@ def test_production_refuses_every_unsafe_value_at_once() -> None:
 async def test_create_admin_is_idempotent(auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]) -> None:
     env = environment(auth_settings)
     made = auth(env, "create-admin", "Root@example.com", stdin=f"{PASSWORD}\n")
-    assert (made.returncode, made.stdout) == (0, "root@example.com is an admin now\n")
+    assert (made.returncode, made.stdout) == (0, "Root@example.com is an admin now\n")
     first = auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall()
     assert first[0][0] == "admin"
     again = auth(env | {"AUTH_ADMIN_PASSWORD": "another password"}, "create-admin", "root@example.com")
@@ -83,7 +84,7 @@ async def test_delete_user_takes_the_sessions_too(
             "INSERT INTO auth.sessions (user_id, expires_at) SELECT id, now() FROM auth.users WHERE email = %s", [email]
         )
     done = auth(env, "delete-user", "Gone@example.com")
-    assert done.returncode == 0 and done.stdout.startswith("gone@example.com is deleted"), done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("Gone@example.com is deleted"), done.stderr
     assert auth_db.execute("SELECT email FROM auth.users").fetchall() == [("stays@example.com",)]
     assert auth_db.execute("SELECT count(*) FROM auth.sessions").fetchall() == [(1,)]
     again = auth(env, "delete-user", "gone@example.com")
@@ -91,13 +92,29 @@ async def test_delete_user_takes_the_sessions_too(
     assert auth(env, "delete-user", "n0body").returncode == 2
 
 
+async def test_the_last_admin_is_deleted_only_by_force(
+    auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
+) -> None:
+    env = environment(auth_settings)
+    for email in ("one@example.com", "two@example.com"):
+        assert auth(env, "create-admin", email, stdin=f"{PASSWORD}\n").returncode == 0
+    assert auth(env, "delete-user", "one@example.com").returncode == 0
+    refused = auth(env, "delete-user", "two@example.com")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "the last admin" in refused.stderr and "--force" in refused.stderr
+    assert "whoever registers first with the role admin becomes one" in refused.stderr
+    assert auth_db.execute("SELECT count(*) FROM auth.users").fetchone() == (1,)
+    assert auth(env, "delete-user", "two@example.com", "--force").returncode == 0
+    assert auth_db.execute("SELECT count(*) FROM auth.users").fetchone() == (0,)
+
+
 async def test_an_account_that_becomes_admin_keeps_its_password(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
     db = Database(auth_settings, application="test")
     async with db.session() as session:
-        await users.add(session, email="ada@example.com", password_hash="kept", role="user")
-    assert await ensure_admin(db, "ada@example.com", "new") == "is an admin now; the password is unchanged"
+        await users.add(session, email=Email("ada@example.com"), password_hash="kept", role="user")
+    assert await ensure_admin(db, Email("ada@example.com"), "new") == "is an admin now; the password is unchanged"
     await db.close()
     assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == [("admin", "kept")]
 

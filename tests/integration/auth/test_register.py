@@ -21,7 +21,7 @@ async def test_a_user_registers(auth: httpx.AsyncClient, auth_db: psycopg.Connec
     assert answer.status_code == 201
     user = answer.json()
     assert user.keys() == {"id", "email", "role", "created_at"}
-    assert (user["email"], user["role"]) == ("ada@example.com", "user")
+    assert (user["email"], user["role"]) == ("Ada@Example.com", "user")
     stored = auth_db.execute("SELECT id, password_hash FROM auth.users").fetchall()
     assert stored[0][0] == uuid.UUID(user["id"])
     assert stored[0][1].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -45,6 +45,33 @@ async def test_of_50_registrations_of_one_email_at_once_one_is_made(
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
     assert_problem(next(answer for answer in answers if answer.status_code == 409), 409)
     assert auth_db.execute("SELECT email FROM auth.users").fetchall() == [("ada@example.com",)]
+
+
+async def test_two_people_whose_emails_look_alike_are_two(auth: httpx.AsyncClient) -> None:
+    for email in ("strasse@example.com", "stra\u00dfe@example.com"):
+        answer = await register(auth, email)
+        assert (answer.status_code, answer.json()["email"]) == (201, email)
+    for email in ("STRASSE@example.com", "Stra\u00dfe@Example.com"):
+        assert_problem(await register(auth, email), 409)
+
+
+async def test_a_host_is_one_in_either_form(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
+    assert (await register(auth, "Ada@B\u00fccher.example")).status_code == 201
+    assert_problem(await register(auth, "ada@xn--bcher-kva.example"), 409)
+    assert (await login(auth, "ada@XN--BCHER-KVA.example")).status_code == 200
+    stored = auth_db.execute("SELECT email, email_typed FROM auth.users").fetchall()
+    assert stored == [("ada@xn--bcher-kva.example", "Ada@B\u00fccher.example")]
+
+
+async def test_an_account_of_the_last_release_is_found_as_it_was_typed(
+    auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]
+) -> None:
+    """Release 0.1.0 stored the casefolded email alone."""
+    for typed, stored in (("stra\u00dfe@example.com", "strasse@example.com"), ("Ada@Example.com", "ada@example.com")):
+        assert (await register(auth, typed)).status_code == 201
+        auth_db.execute("UPDATE auth.users SET email = %s, email_typed = NULL WHERE email_typed = %s", [stored, typed])
+        assert (await login(auth, typed)).status_code == 200
+        assert_problem(await register(auth, typed), 409)
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("never", [403, 403]), ("first", [201, 403]), ("open", [201, 201])])

@@ -1,11 +1,14 @@
 """Hashing: bounded, off the event loop, and as slow for nobody as for somebody."""
 
 import asyncio
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from auth.passwords import NOBODYS, Passwords
+from auth.passwords import NOBODYS, Passwords, cpus
+from auth.turns import Turns
 from common.errors import Unavailable
 
 
@@ -35,7 +38,7 @@ async def test_nobody_has_no_password(passwords: Passwords) -> None:
 
 
 async def test_a_full_queue_is_refused_and_empties(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Passwords, "QUEUE", 2)
+    monkeypatch.setattr(Turns, "QUEUE", 2)
     many = [passwords.verify("x", None) for _ in range(40)]
     outcomes = await asyncio.gather(*many, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
@@ -43,6 +46,80 @@ async def test_a_full_queue_is_refused_and_empties(passwords: Passwords, monkeyp
     assert len(refused) > 0
     assert refused[0].headers == {"Retry-After": "1"}
     assert await passwords.verify("x", None) is False
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("max 100000", None),
+        ("100000 100000", 1),
+        ("150000 100000", 2),
+        ("5000 100000", 1),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_threads_go_by_the_quota_of_the_container(tmp_path: Path, quota: str, expected: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    here = len(os.sched_getaffinity(0))
+    assert cpus(tmp_path / "cpu.max") == min(expected or here, here)
+    assert cpus(tmp_path / "absent") == here
+
+
+def test_there_are_4_threads_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auth.passwords.cpus", lambda: 32)
+    made = Passwords()
+    assert made._pool._max_workers == 4
+    made.close()
+
+
+class TestTurns:
+    async def test_accounts_and_addresses_take_turns(self) -> None:
+        turns, order = Turns(1), []
+        await turns.begin("first", "x")
+
+        async def one(account: str, address: str) -> None:
+            await turns.begin(account, address)
+            order.append(account)
+            turns.end()
+
+        asked = [("a", "x")] * 3 + [("b", "x")] + [("c", "y")] * 2
+        tasks = [asyncio.create_task(one(*who)) for who in asked]
+        await asyncio.sleep(0)
+        turns.end()
+        await asyncio.gather(*tasks)
+        assert order == ["a", "c", "b", "c", "a", "a"]
+
+    async def test_room_is_made_at_the_cost_of_who_has_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Turns, "QUEUE", 4)
+        turns = Turns(1)
+        await turns.begin("first", "x")
+        crowd = [asyncio.create_task(turns.begin("crowd", "x")) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await turns.begin("crowd", "x")
+        others = [asyncio.create_task(turns.begin(account, "x")) for account in ("ada", "bob")]
+        elsewhere = asyncio.create_task(turns.begin("crowd", "y"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        refused = [task for task in crowd if task.done()]
+        assert len(refused) == 3 and all(isinstance(task.exception(), Unavailable) for task in refused)
+        for _ in range(4):
+            turns.end()
+        await asyncio.gather(*others, elsewhere, *(task for task in crowd if task not in refused))
+
+    async def test_a_place_that_was_given_up_goes_to_the_next(self) -> None:
+        turns = Turns(1)
+        await turns.begin("a", "x")
+        waiting = [asyncio.create_task(turns.begin(account, "x")) for account in ("b", "c", "d")]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        turns.end()
+        waiting[1].cancel()
+        await asyncio.wait(waiting)
+        assert waiting[2].done() and waiting[2].exception() is None
+        turns.end()
+        await turns.begin("e", "x")
 
 
 async def test_the_event_loop_goes_on(passwords: Passwords) -> None:

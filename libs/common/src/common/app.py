@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from common import __version__, health, logs, metrics, problems, tracing
+from common.forwarded import ForwardedMiddleware
 from common.health import Health
 from common.middleware import AccessLogMiddleware, AdmissionMiddleware, DeadlineMiddleware
 from common.protocol import Protocol
@@ -76,7 +77,8 @@ def create(
             ],
             expose_headers=["Allow", "ETag", "Location", "Retry-After", "X-Request-ID"],
         )
-    return Service(name, AccessLogMiddleware(asgi), api, checks)
+    asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
+    return Service(name, asgi, api, checks)
 
 
 class _Server(uvicorn.Server):
@@ -116,8 +118,8 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
+        # ForwardedMiddleware does it: uvicorn passes over every trusted address, also one that a client wrote there.
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=30,
     )

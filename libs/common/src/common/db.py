@@ -20,6 +20,13 @@ __all__ = ["Connection", "Database", "ReadSession", "WriteSession", "dependency_
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
+SESSION = {
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+    # One statement takes one core at most.
+    "max_parallel_workers_per_gather": "0",
+    "timezone": "UTC",
+}
 # How often a wait looks whether it has taken too long.
 CHECK_SECONDS = 0.05
 
@@ -109,7 +116,7 @@ class Database:
             "application_name": application,
             # 2 s is libpq's least. The server ends what we have given up on.
             "connect_timeout": 2,
-            "options": "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c max_parallel_workers_per_gather=0 -c timezone=UTC",
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
             "keepalives_idle": 5,
             "tcp_user_timeout": 5000,
         }

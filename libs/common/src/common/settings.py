@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from common import forwarded
+
 __all__ = ["ServiceSettings", "check_secret", "load_settings"]
 
 EXAMPLE_SECRETS = re.compile(r"change|example|secret-?key|password|^(.)\1+$", re.IGNORECASE)
@@ -75,6 +77,15 @@ class ServiceSettings(BaseSettings):
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
                 raise ValueError("each must be an origin like https://shop.example; '*' is refused")
         return tuple(origin.rstrip("/") for origin in value)
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            forwarded.networks(value)
+        except ValueError:
+            raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
+        return value
 
     @field_validator("faults")
     @classmethod

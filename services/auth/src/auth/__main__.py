@@ -1,4 +1,4 @@
-"""`python -m auth serve | migrate | create-admin EMAIL | delete-user EMAIL`"""
+"""`python -m auth serve | migrate | create-admin EMAIL | delete-user EMAIL [--force]`"""
 
 import argparse
 import asyncio
@@ -24,6 +24,7 @@ def main() -> None:
     create.add_argument("email", metavar="EMAIL")
     delete = commands.add_parser("delete-user", help="delete the account EMAIL and its sessions")
     delete.add_argument("email", metavar="EMAIL")
+    delete.add_argument("--force", action="store_true", help="also the last admin")
     arguments = parser.parse_args()
     settings = load_settings(AuthSettings)
     if arguments.command == "serve":
@@ -40,16 +41,17 @@ def main() -> None:
     elif arguments.command == "create-admin":
         asyncio.run(_create_admin(settings, arguments.email))
     else:
-        asyncio.run(_delete_user(settings, arguments.email))
+        asyncio.run(_delete_user(settings, arguments.email, force=arguments.force))
 
 
-async def _create_admin(settings: AuthSettings, email: str) -> None:
+async def _create_admin(settings: AuthSettings, typed: str) -> None:
+    from auth.emails import Email
     from auth.passwords import Passwords
     from auth.registration import ensure_admin
     from auth.schemas import accept_email, accept_password
     from common.db import Database
 
-    email = _accepted("email", accept_email, email)
+    email = Email(_accepted("email", accept_email, typed))
     password = _accepted("password", accept_password, _password())
     passwords, db = Passwords(), Database(settings, application="auth create-admin")
     try:
@@ -60,20 +62,20 @@ async def _create_admin(settings: AuthSettings, email: str) -> None:
     sys.stdout.write(f"{email} {done}\n")
 
 
-async def _delete_user(settings: AuthSettings, email: str) -> None:
-    from auth import users
+async def _delete_user(settings: AuthSettings, typed: str, *, force: bool) -> None:
+    from auth.emails import Email
+    from auth.registration import delete_user
     from auth.schemas import accept_email
     from common.db import Database
 
-    email = _accepted("email", accept_email, email, command="delete-user")
+    email = Email(_accepted("email", accept_email, typed, command="delete-user"))
     db = Database(settings, application="auth delete-user")
     try:
-        async with db.session() as session:
-            deleted = await users.remove(session, email)
+        refusal = await delete_user(db, email, settings.admin_registration, force=force)
     finally:
         await db.close()
-    if not deleted:
-        sys.exit(f"delete-user: there is no account {email}")
+    if refusal:
+        sys.exit(f"delete-user: {refusal}")
     sys.stdout.write(f"{email} is deleted; its access tokens end within ACCESS_TOKEN_SECONDS\n")
 
 

@@ -3,11 +3,12 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 
-from auth import routes
+from auth import routes, sessions
 from auth.keyring import KeyRing
 from auth.limits import Limits
 from auth.login import Login
@@ -17,8 +18,11 @@ from auth.settings import AuthSettings
 from common import app, redis
 from common.db import Database
 from common.health import Health, postgres_check, redis_check
+from common.periodic import repeated
 
 __all__ = ["build"]
+
+DELETION_SECONDS = 3600.0
 
 
 def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> app.Service:
@@ -30,19 +34,26 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
     critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}
     optional = {"redis": redis_check(counters)}
     checks = Health("auth", critical=critical, optional=optional, path="/auth/health")
-    limits = Limits(counters, pepper=secret, registrations_per_minute=settings.registrations_per_minute, clock=clock)
+    limits = Limits(
+        counters,
+        pepper=secret,
+        registrations_per_minute=settings.registrations_per_minute,
+        logins_per_minute=settings.logins_per_minute,
+        clock=clock,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         passwords = Passwords()
         await db.open()
-        yield {
-            "db": db,
-            "health": checks,
-            "keys": keyring,
-            "login": Login(settings, db, keyring, passwords, limits),
-            "registration": Registration(settings.admin_registration, passwords, limits),
-        }
+        async with repeated("deletion of ended sessions", partial(sessions.delete_ended, db), DELETION_SECONDS):
+            yield {
+                "db": db,
+                "health": checks,
+                "keys": keyring,
+                "login": Login(settings, db, keyring, passwords, limits),
+                "registration": Registration(settings.admin_registration, passwords, limits),
+            }
         passwords.close()
         await counters.aclose()
         await db.close()

@@ -25,7 +25,10 @@ class Rule:
 
 
 class Counters(Protocol):
-    """Each call is atomic, and answers the seconds still to wait by any of the keys, 0 for none."""
+    """Each call is atomic, and answers the seconds still to wait, 0 for none.
+
+    Those are the first key's, and the second one's too if there have been hits on the first.
+    """
 
     async def waiting(self, keys: Sequence[str], now: float) -> float:
         """Only ask."""
@@ -39,10 +42,10 @@ class Counters(Protocol):
 
 # The state of a key is a hash: n hits, none allowed before `till`, forgotten at `forget`.
 _SCRIPT = """
-local now, verb, wait = tonumber(ARGV[1]), ARGV[2], 0
-for _, key in ipairs(KEYS) do
-  wait = math.max(wait, tonumber(redis.call('HGET', key, 'till') or '0') - now)
-end
+local now, verb = tonumber(ARGV[1]), ARGV[2]
+local function time(key, field) return tonumber(redis.call('HGET', key, field) or '0') - now end
+local wait = math.max(0, time(KEYS[1], 'till'))
+if KEYS[2] and time(KEYS[1], 'forget') > 0 then wait = math.max(wait, time(KEYS[2], 'till')) end
 if wait > 0 or verb == 'waiting' then return tostring(wait) end
 if verb == 'forget' then redis.call('DEL', KEYS[1]) return '0' end
 for i, key in ipairs(KEYS) do
@@ -101,7 +104,9 @@ class LocalCounters:
         self._most = most
 
     async def waiting(self, keys: Sequence[str], now: float) -> float:
-        return max(0.0, *(self._states[key].till - now if key in self._states else 0.0 for key in keys))
+        first, *others = (self._states.get(key, _State()) for key in keys)
+        counted = [first, *others] if first.forget > now else [first]
+        return max(0.0, *(state.till - now for state in counted))
 
     async def hit(self, keys: Sequence[str], rules: Sequence[Rule], now: float) -> float:
         if wait := await self.waiting(keys, now):

@@ -38,6 +38,7 @@ class Limits:
         *,
         pepper: str,
         registrations_per_minute: int,
+        logins_per_minute: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._shared = RedisCounters(redis)
@@ -45,10 +46,17 @@ class Limits:
         self._shared_again = float("-inf")
         self._pepper = hashlib.sha256(pepper.encode()).digest()
         self._clock = clock
-        self._registration = Rule(hits=registrations_per_minute, window=60, wait=60, longest=60, memory=0)
+        self._registration = _per_minute(registrations_per_minute)
+        self._attempt = _per_minute(logins_per_minute)
 
     async def before_login(self, account: str, address: str) -> None:
-        """Raises TooManyRequests while this account must wait at this address, or the address must."""
+        """Count an attempt of this address; raises TooManyRequests for too many of them.
+
+        It also does while the account must wait at this address, or the address must and the account has failed
+        there: somebody who comes to an address where others guess is let in.
+        """
+        attempts = [self._key("attempt", _network(address))]
+        _refuse(await self._ask(lambda counters, now: counters.hit(attempts, (self._attempt,), now)))
         keys = self._login_keys(account, address)
         _refuse(await self._ask(lambda counters, now: counters.waiting(keys, now)))
 
@@ -85,6 +93,10 @@ class Limits:
                 log.warning("limits are counted by this process alone: Redis: %s", type(error).__name__)
         FALLBACKS.inc()
         return await question(self._local, self._clock())
+
+
+def _per_minute(hits: int) -> Rule:
+    return Rule(hits=hits, window=60, wait=60, longest=60, memory=0)
 
 
 def _refuse(wait: float) -> None:

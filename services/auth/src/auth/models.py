@@ -28,17 +28,25 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """An account; `email` is casefolded and NFC, so that it is one person's however it was typed."""
+    """An account. `email` is the key that emails are compared by (auth.emails), `email_typed` what is shown.
+
+    Accounts of release 0.1.0 have only the first, and there it was casefolded.
+    """
 
     __tablename__ = "users"
     __table_args__ = (CheckConstraint("role IN ('user', 'admin')", name="role"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     email: Mapped[str] = mapped_column(Text, unique=True)
+    email_typed: Mapped[str | None] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
     role: Mapped[Role] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+
+    @property
+    def shown_email(self) -> str:
+        return self.email_typed or self.email
 
 
 class Session(Base):
@@ -49,18 +57,21 @@ class Session(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
-    expires_at: Mapped[datetime] = mapped_column(Time)
+    expires_at: Mapped[datetime] = mapped_column(Time, index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(Time)
 
 
 class RefreshToken(Base):
-    """A refresh token by its SHA-256. Used ones are kept, since only so a stolen one betrays itself."""
+    """A refresh token by its SHA-256. Used ones are kept for a week, so that a stolen one betrays itself.
+
+    `repeated_at` is written by release 0.1.0 alone.
+    """
 
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
-    used_at: Mapped[datetime | None] = mapped_column(Time)
+    used_at: Mapped[datetime | None] = mapped_column(Time, index=True)
     repeated_at: Mapped[datetime | None] = mapped_column(Time)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.emails import Email
 from auth.errors import InvalidClient, TokenRequestRefused
 from auth.login import Login
 from auth.schemas import ServiceTokenOut, TokenIn, TokenOut
@@ -39,7 +40,7 @@ async def grant(
     if form.grant_type == "password":
         if form.username is None or form.password is None:
             raise TokenRequestRefused("invalid_request", "The password grant needs username and password.")
-        return await login.open_session(db, await login.admit(form.username, form.password, address))
+        return await login.open_session(db, await login.admit(Email(form.username), form.password, address))
     if form.grant_type == "client_credentials":
         name, secret = client or (form.client_id, form.client_secret)
         if name is None or secret is None:

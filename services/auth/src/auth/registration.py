@@ -3,6 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth import users
+from auth.emails import Email
 from auth.errors import AdminRefused
 from auth.limits import Limits
 from auth.models import Role, User
@@ -12,7 +13,14 @@ from auth.settings import AdminRegistration
 from common.db import Database
 from common.security import Principal
 
-__all__ = ["Registration", "ensure_admin"]
+__all__ = ["Registration", "delete_user", "ensure_admin"]
+
+# What it means that there is no admin, by ADMIN_REGISTRATION.
+OPENS = {
+    "never": "only `python -m auth create-admin` makes another",
+    "first": "whoever registers first with the role admin becomes one (ADMIN_REGISTRATION=first)",
+    "open": "anybody can register as an admin, as now (ADMIN_REGISTRATION=open)",
+}
 
 
 class Registration:
@@ -23,15 +31,15 @@ class Registration:
         self._passwords = passwords
         self._limits = limits
 
-    async def prepare(self, password: str, role: Role, address: str, inviter: Principal | None) -> str:
+    async def prepare(self, email: Email, password: str, role: Role, address: str, inviter: Principal | None) -> str:
         """The hash of the password, once it is worth the work; raises TooManyRequests or AdminRefused."""
         await self._limits.registration(address)
         if role == "admin" and self._policy == "never" and (inviter is None or inviter.role != "admin"):
             raise AdminRefused
-        return await self._passwords.hash(password)
+        return await self._passwords.hash(password, account=email.key, address=address)
 
     async def add(
-        self, db: AsyncSession, email: str, password_hash: str, role: Role, inviter: Principal | None
+        self, db: AsyncSession, email: Email, password_hash: str, role: Role, inviter: Principal | None
     ) -> User:
         """The new user; raises EmailTaken or AdminRefused. Of many first admins at once one is made."""
         if role == "admin":
@@ -46,7 +54,7 @@ class Registration:
             raise AdminRefused
 
 
-async def ensure_admin(db: Database, email: str, password_hash: str) -> str:
+async def ensure_admin(db: Database, email: Email, password_hash: str) -> str:
     """Make `email` an admin; an account that exists keeps its password. Says what was done."""
     async with db.session() as session:
         user = await users.find_by_email(session, email)
@@ -57,3 +65,16 @@ async def ensure_admin(db: Database, email: str, password_hash: str) -> str:
             return "is an admin already; nothing is changed"
         await users.promote(session, user.id)
         return "is an admin now; the password is unchanged"
+
+
+async def delete_user(db: Database, email: Email, policy: AdminRegistration, *, force: bool) -> str | None:
+    """Delete an account and its sessions; why not, if it is not there, or the last admin without `force`."""
+    async with db.session() as session:
+        await users.lock_first_admin(session)
+        user = await users.find_by_email(session, email)
+        if user is None:
+            return f"there is no account {email}"
+        if not force and await users.is_last_admin(session, user):
+            return f"{email} is the last admin; with --force it is deleted all the same, and then {OPENS[policy]}"
+        await users.remove(session, user.id)
+    return None

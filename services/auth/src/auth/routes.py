@@ -6,6 +6,7 @@ from fastapi import Depends, Form, Request
 from starlette.responses import Response
 
 from auth import oauth, sessions
+from auth.emails import Email
 from auth.keyring import KeyRing
 from auth.login import Login, hash_token
 from auth.oauth import BasicClient
@@ -57,15 +58,16 @@ async def register(
     new: RegisterIn, inviter: OptionalPrincipal, address: Address, registration: TheRegistration, db: WriteSession
 ) -> UserOut:
     """Make an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
-    password_hash = await registration.prepare(new.password, new.role, address, inviter)
-    user = await registration.add(db, new.email, password_hash, new.role, inviter)
+    email = Email(new.email)
+    password_hash = await registration.prepare(email, new.password, new.role, address, inviter)
+    user = await registration.add(db, email, password_hash, new.role, inviter)
     return UserOut.model_validate(user)
 
 
 @router.post("/auth/login", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
 async def log_in(sent: LoginIn, address: Address, login: TheLogin, db: WriteSession) -> TokenOut:
     """Log in. After 5 wrong passwords the account must wait at that address: 60 s, doubling up to 15 minutes."""
-    user = await login.admit(sent.email, sent.password, address)
+    user = await login.admit(Email(sent.email), sent.password, address)
     return await login.open_session(db, user)
 
 
@@ -83,9 +85,11 @@ async def token(
     return await oauth.grant(form, client, address, login, db)
 
 
-@router.post("/auth/refresh", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422))
+@router.post("/auth/refresh", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
 async def refresh(sent: RefreshIn, login: TheLogin) -> TokenOut:
-    """Trade a refresh token for a new pair. One that was used before ends its whole session."""
+    """Trade a refresh token for a new pair. Sent again within 10 s it gives the same refresh token again, in case
+    the answer was lost; later, or when that one is used already, it ends its whole session.
+    """
     return await login.refresh(sent.refresh_token)
 
 

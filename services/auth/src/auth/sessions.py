@@ -3,22 +3,29 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import RefreshToken, Session, User
+from common.db import Database
 
 __all__ = [
     "add",
     "add_token",
-    "delete_expired",
+    "count_used",
+    "delete_ended",
+    "end_oldest",
     "extend",
     "find_locked",
-    "mark_repeated",
     "mark_used",
     "revoke",
     "revoke_by_token",
 ]
+
+
+# Rows that one transaction deletes.
+AT_ONCE = 1000
 
 
 async def add(db: AsyncSession, user_id: UUID, *, expires_at: datetime) -> UUID:
@@ -27,8 +34,11 @@ async def add(db: AsyncSession, user_id: UUID, *, expires_at: datetime) -> UUID:
     return (await db.execute(statement)).scalar_one()
 
 
-async def add_token(db: AsyncSession, session_id: UUID, token_hash: bytes) -> None:
-    await db.execute(insert(RefreshToken).values(token_hash=token_hash, session_id=session_id))
+async def add_token(db: AsyncSession, session_id: UUID, token_hash: bytes) -> bool:
+    """Keep a refresh token, unless it is kept already; whether it is unused."""
+    statement = insert(RefreshToken).values(token_hash=token_hash, session_id=session_id)
+    same = statement.on_conflict_do_update(index_elements=[RefreshToken.token_hash], set_={"session_id": session_id})
+    return await db.scalar(same.returning(RefreshToken.used_at)) is None
 
 
 async def find_locked(db: AsyncSession, token_hash: bytes) -> tuple[RefreshToken, Session, User] | None:
@@ -43,8 +53,10 @@ async def mark_used(db: AsyncSession, token_hash: bytes, now: datetime) -> None:
     await db.execute(update(RefreshToken).where(RefreshToken.token_hash == token_hash).values(used_at=now))
 
 
-async def mark_repeated(db: AsyncSession, token_hash: bytes, now: datetime) -> None:
-    await db.execute(update(RefreshToken).where(RefreshToken.token_hash == token_hash).values(repeated_at=now))
+async def count_used(db: AsyncSession, session_id: UUID, since: datetime) -> int:
+    """How many tokens of the session were used since then."""
+    used = select(func.count()).where(RefreshToken.session_id == session_id, RefreshToken.used_at > since)
+    return (await db.execute(used)).scalar_one()
 
 
 async def extend(db: AsyncSession, session_id: UUID, expires_at: datetime) -> None:
@@ -63,6 +75,23 @@ async def revoke_by_token(db: AsyncSession, token_hash: bytes) -> None:
     await db.execute(statement.values(revoked_at=func.now()))
 
 
-async def delete_expired(db: AsyncSession, user_id: UUID, now: datetime) -> None:
-    """Drop a user's sessions that ended a day ago or more, with their tokens."""
-    await db.execute(delete(Session).where(Session.user_id == user_id, Session.expires_at < now - timedelta(days=1)))
+async def end_oldest(db: AsyncSession, user_id: UUID, *, keep: int) -> None:
+    """Revoke a user's oldest sessions, so that `keep` are left."""
+    live = select(Session.id).where(
+        Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > func.now()
+    )
+    oldest = live.order_by(Session.created_at.desc(), Session.id).offset(keep)
+    await db.execute(update(Session).where(Session.id.in_(oldest)).values(revoked_at=func.now()))
+
+
+async def delete_ended(db: Database) -> None:
+    """Forget sessions that ended a day ago or more, with their tokens, and tokens that were used a week ago."""
+    day, week = timedelta(days=1), timedelta(days=7)
+    ended = select(Session.id).where(Session.expires_at < func.now() - day)
+    used = select(RefreshToken.token_hash).where(RefreshToken.used_at < func.now() - week)
+    for table, key, old in ((Session, Session.id, ended), (RefreshToken, RefreshToken.token_hash, used)):
+        deleted = AT_ONCE
+        while deleted == AT_ONCE:
+            async with db.session() as session:
+                some = old.limit(AT_ONCE).with_for_update(skip_locked=True)
+                deleted = len((await session.scalars(delete(table).where(key.in_(some)).returning(key))).all())

@@ -20,6 +20,7 @@ class AuthSettings(ServiceSettings):
     access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 15 * 60
     refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 30
     registrations_per_minute: Annotated[int, Field(ge=1)] = 300
+    logins_per_minute: Annotated[int, Field(ge=1)] = 300
 
     @field_validator("secret_key", "sync_client_secret")
     @classmethod

@@ -6,24 +6,39 @@ from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth.emails import Email
 from auth.errors import EmailTaken
 from auth.models import Role, User
 
-__all__ = ["add", "admin_exists", "find", "find_by_email", "is_admin", "lock_first_admin", "promote", "remove"]
+__all__ = [
+    "add",
+    "admin_exists",
+    "find",
+    "find_by_email",
+    "is_admin",
+    "is_last_admin",
+    "lock_first_admin",
+    "promote",
+    "remove",
+]
 
 
 async def find(db: AsyncSession, user_id: UUID) -> User | None:
     return (await db.scalars(select(User).where(User.id == user_id))).one_or_none()
 
 
-async def find_by_email(db: AsyncSession, email: str) -> User | None:
-    """By the normalised email."""
-    return (await db.scalars(select(User).where(User.email == email))).one_or_none()
+async def find_by_email(db: AsyncSession, email: Email) -> User | None:
+    """By the email's key; also an account of release 0.1.0 by what that stored."""
+    old = (User.email == email.folded) & User.email_typed.is_(None)
+    statement = select(User).where((User.email == email.key) | old).order_by((User.email == email.key).desc())
+    return (await db.scalars(statement.limit(1))).one_or_none()
 
 
-async def add(db: AsyncSession, *, email: str, password_hash: str, role: Role) -> User:
+async def add(db: AsyncSession, *, email: Email, password_hash: str, role: Role) -> User:
     """A new user; raises EmailTaken, also to all but one of those who come at once."""
-    values = {"email": email, "password_hash": password_hash, "role": role}
+    if email.folded != email.key and await find_by_email(db, email) is not None:
+        raise EmailTaken
+    values = {"email": email.key, "email_typed": email.typed, "password_hash": password_hash, "role": role}
     statement = postgresql.insert(User).values(values).on_conflict_do_nothing(index_elements=[User.email])
     user = (await db.scalars(statement.returning(User))).one_or_none()
     if user is None:
@@ -49,6 +64,13 @@ async def promote(db: AsyncSession, user_id: UUID) -> None:
     await db.execute(update(User).where(User.id == user_id).values(role="admin", updated_at=func.now()))
 
 
-async def remove(db: AsyncSession, email: str) -> bool:
-    """Delete the account and with it its sessions; whether there was one."""
-    return await db.scalar(delete(User).where(User.email == email).returning(User.id)) is not None
+async def is_last_admin(db: AsyncSession, user: User) -> bool:
+    """Whether there would be no admin without this user."""
+    return user.role == "admin" and not await db.scalar(
+        select(exists().where(User.role == "admin", User.id != user.id))
+    )
+
+
+async def remove(db: AsyncSession, user_id: UUID) -> None:
+    """Delete the account and with it its sessions."""
+    await db.execute(delete(User).where(User.id == user_id))

@@ -1,0 +1,63 @@
+"""The client's address, as the nearest proxy tells it."""
+
+import ipaddress
+from ipaddress import IPv4Network, IPv6Network
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["ForwardedMiddleware", "networks"]
+
+ANYBODY = "*"
+
+
+def networks(setting: str) -> list[IPv4Network | IPv6Network]:
+    """FORWARDED_ALLOW_IPS: addresses and networks, separated by commas, or `*`. Raises ValueError."""
+    if setting.strip() == ANYBODY:
+        return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
+    return [ipaddress.ip_network(part.strip()) for part in setting.split(",") if part.strip()]
+
+
+class ForwardedMiddleware:
+    """Puts the last address of X-Forwarded-For in place of the peer's, if the peer is a trusted proxy.
+
+    The last one is what that proxy saw itself. All before it were sent to it: a client that writes an address of its
+    own there is not believed, whatever networks are trusted.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: str) -> None:
+        self.app = app
+        self._trusted = networks(trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._trusts(scope):
+            # Of a header on several lines the last one is kept, which is the one to read.
+            headers = dict(scope["headers"])
+            if address := _address(headers.get(b"x-forwarded-for", b"")):
+                scope["client"] = (address, 0)
+            if (proto := _last(headers.get(b"x-forwarded-proto", b""))) in ("http", "https"):
+                scope["scheme"] = proto
+        await self.app(scope, receive, send)
+
+    def _trusts(self, scope: Scope) -> bool:
+        try:
+            peer = ipaddress.ip_address(scope["client"][0])
+        except (TypeError, ValueError):
+            return False
+        return any(peer in network for network in self._trusted)
+
+
+def _last(value: bytes) -> str:
+    return value.rpartition(b",")[2].strip().decode("latin-1")
+
+
+def _address(value: bytes) -> str | None:
+    """The last address, without the port that some proxies add; None if there is none."""
+    text = _last(value)
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
