@@ -27,7 +27,8 @@ STRUCTURE = """
     FROM pg_class c WHERE c.relnamespace = to_regnamespace(%(schema)s::text)
     UNION ALL
     SELECT 'column', c.relname || '.' || a.attname,
-           concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnum, a.attnotnull, a.attidentity, a.attgenerated),
+           concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
+                     row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum)),
            pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from common import context, routes
-from common.db import dependency_failed, value_refused
+from common.db import dependency_failed, try_again, value_refused
 from common.errors import ApiError, MethodNotAllowed, Unavailable, Unprocessable
 from common.json import dumps
 
@@ -103,7 +103,7 @@ def respond(scope: Scope, error: BaseException) -> Response:
         return problem(scope, error.status_code, detail, headers=error.headers)
     if dependency_failed(error) or isinstance(error, redis.exceptions.RedisError):
         log.warning("dependency failed: %s: %s", type(error).__name__, str(error).partition("\n")[0])
-        return respond(scope, Unavailable("A dependency does not answer; try again."))
+        return respond(scope, Unavailable(try_again(error)))
     if value_refused(error):
         log.warning("value refused: %s", type(error).__name__, exc_info=error)
         return problem(scope, 422, "A value cannot be stored.", slug="validation", members={"errors": []})

@@ -17,6 +17,8 @@ from common.json import dumps
 
 __all__ = ["merge", "open_run", "stage"]
 
+# Nobody waits for an answer here, and what holds the rows (a merge, an edit) comes to its end.
+_WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '50s'"
 _OPEN = """
     INSERT INTO catalog.imports (source, run_id, fence) VALUES (:source, :run_id, :fence)
     ON CONFLICT (source) DO UPDATE SET source = excluded.source
@@ -67,6 +69,7 @@ _INSERT = f"""
 
 async def open_run(session: AsyncSession, source: str, run_id: UUID, fence: int) -> ImportState:
     """Begin a run, or resume it where its last staged page ended. A new run discards what an older one staged."""
+    await session.execute(text(_WAIT_FOR_LOCKS))
     state = (await session.execute(text(_OPEN), {"source": source, "run_id": run_id, "fence": fence})).one()
     if fence < state.fence:
         raise StaleImport(f"Fence {fence} is older than {state.fence}.")
@@ -143,6 +146,7 @@ async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) ->
 
 
 async def _locked(session: AsyncSession, source: str, run_id: UUID, fence: int) -> Any:
+    await session.execute(text(_WAIT_FOR_LOCKS))
     state = (await session.execute(text(_LOCK), {"source": source})).one_or_none()
     if state is None or state.run_id != run_id or state.fence != fence:
         raise StaleImport("Another run or another worker has taken over.")
