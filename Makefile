@@ -3,21 +3,28 @@ MEMBERS := libs/common services/auth services/catalog services/sync deploy/local
 # The first Python that is new enough and can make a virtual environment.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 ##@ Run (PORT=8000, RUN_DIR=.run; every setting is in .env.example)
 run: .venv/run ## Start everything here; Ctrl-C stops it
 	@$(PY) -m stack up
-start: .venv/run ## The same in the background
+dev: .venv/dev ## The same with reload on save and debug logs, DEBUG=catalog for a debugger
+	@$(PY) -m stack up --dev
+start: .venv/run ## Start everything in the background
 	@$(PY) -m stack start
-stop: .venv/run ## Stop what runs in the background
-	@$(PY) -m stack stop
-status: .venv/run ## List the processes and their memory
-	@$(PY) -m stack status
-logs: .venv/run ## Follow the logs, LOGS=catalog for one
-	@$(PY) -m stack logs
-clean: .venv/run ## Delete all data of the stack
-	@$(PY) -m stack clean
+stop: ## Stop what runs in the background
+	@$(call if_installed,stop,echo "not running")
+status: ## List the processes and their memory, and where the data is
+	@$(call if_installed,status,echo "stack: not running; start it with: make run" >&2; exit 3)
+logs: ## Follow the logs, LOGS=catalog for one
+	@$(call if_installed,logs,echo "stack: there are no logs yet; start it with: make run" >&2; exit 1)
+admin: .venv/run ## Make an account of the running stack an admin, EMAIL=you@example.com; asks for a password
+	@$(PY) -m stack exec auth -- python -m auth create-admin "$(or $(EMAIL),$(error EMAIL=you@example.com is needed))"
+clean: ## Delete what is built: .venv and caches, no data
+	@if [ -e .venv/run ] && $(PY) -m stack status >/dev/null 2>&1; then echo "running; stop it first with: make stop" >&2; exit 1; fi
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find libs services deploy tests -name __pycache__ -prune -exec rm -rf {} +
+reset: .venv/run ## Delete all data of the stack; tells what, and asks unless YES=1
+	@$(PY) -m stack reset
 
 ##@ Run in containers
 up: ## Build and start with docker compose
@@ -72,10 +79,14 @@ help:
 
 define install
 $(if $(PYTHON),,echo "Python 3.11 or newer with its venv module is needed (on Debian: apt install python3-venv); name one with PYTHON=..." >&2; exit 1;) \
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed" >&2; exit 1; }; \
-echo "installing $(1) into .venv ..."; \
-$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || exit 1; \
-$(PIP) --require-hashes -r $(1) && $(PIP) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
+command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not found; PYTHON names a Python 3.11 or newer" >&2; exit 1; }; \
+"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed" >&2; exit 1; }; \
+"$(PYTHON)" deploy/install.py $(1) $(MEMBERS)
 endef
 
-.PHONY: run start stop status logs clean up down test compose-test k8s-test chaos soak hostile lint format bench migrate migration openapi chart lock sbom help
+# What only looks at a stack installs nothing: without an installation there is none.
+define if_installed
+if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
+endef
+
+.PHONY: run dev start stop status logs admin clean reset up down test compose-test k8s-test chaos soak hostile lint format bench migrate migration openapi chart lock sbom help

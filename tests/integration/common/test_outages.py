@@ -171,7 +171,7 @@ class TestDrain:
 async def test_a_job_outside_a_request_does_not_wait_forever(
     own_postgres: Postgres, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.db.DEFAULT_WAIT", 0.5)
+    monkeypatch.setattr("common.connection.DEFAULT_WAIT", 0.5)
     settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
     db = Database(settings, application="test")
     async with db.session() as session:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from sync import queue, runs
+from sync.initial import first_success
 from sync.postgres import Postgres
 from sync.queue import open_queue
 from sync.scheduler import Passes
@@ -54,6 +55,38 @@ class TestSchedule:
         assert at and at % 1800 == 0 and 0 < at - time.time() <= 1800
         assert bell.zcard(ENTRIES) == 1
         assert bell.ttl(f"rq:job:{TICK}") == -1
+
+    async def test_a_first_run_that_failed_is_tried_again_after_growing_pauses(
+        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis", settings: SyncSettings
+    ) -> None:
+        async def passed(seconds: int) -> int:
+            """Seconds pass, both schedulers look; how many runs there are then."""
+            rows.execute(
+                "UPDATE sync.runs SET finished_at = finished_at - make_interval(secs => %s), "
+                "created_at = created_at - make_interval(secs => %s)", [seconds, seconds],
+            )  # fmt: skip
+            for scheduler in schedulers:
+                await scheduler.run()
+            counted = rows.execute("SELECT count(*) FROM sync.runs").fetchone()
+            return int(counted[0]) if counted else 0
+
+        def end(state: str) -> None:
+            ended = "UPDATE sync.runs SET state = %s, finished_at = now() WHERE state = 'queued'"
+            assert rows.execute(ended, [state]).rowcount == 1
+
+        db = Postgres(settings, application="test")
+        assert await passed(0) == 1
+        for number, pause in enumerate((10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800), start=1):
+            assert (await first_success(db, settings.source, settings.interval)).retry_at is None
+            end("failed")
+            assert await passed(pause - 2) == number
+            first = await first_success(db, settings.source, settings.interval)
+            assert first.retry_at and not first.due and not first.done
+            assert await passed(3) == number + 1
+        end("succeeded")
+        assert await passed(100_000) == 11
+        assert (await first_success(db, settings.source, settings.interval)).done
+        await db.close()
 
     async def test_reasserting_keeps_the_time(
         self, schedulers: list[Passes], settings_of: Make, bell: "redis.Redis", settings: SyncSettings

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from stack import background, borrow, credentials, follow, leftovers, settings, status
+from stack import background, borrow, check, credentials, follow, leftovers, reset, settings, status
 from stack.console import Console
 from stack.errors import StackError
 from stack.plan import Plan
@@ -19,7 +19,9 @@ from stack.supervisor import Supervisor
 Command = Callable[[Settings, argparse.Namespace], None]
 
 EPILOG = """environment (or .env): PORT (8000), RUN_DIR (.run), REPLICAS_AUTH, REPLICAS_CATALOG, REPLICAS_SYNC_API,
-REPLICAS_SYNC_WORKER, REPLICAS_SYNC_SCHEDULER (1), EXTERNAL_API_URL (the bundled stand-in of DummyJSON);
+REPLICAS_SYNC_WORKER, REPLICAS_SYNC_SCHEDULER (1), EXTERNAL_API_URL (the bundled stand-in of DummyJSON),
+POSTGRES_URL and REDIS_URL (servers of your own; POSTGRES_URL is that of an owner or superuser of the database, where
+roles and schemas are made), with --dev also DEBUG=catalog (a debugger may attach to 127.0.0.1:5678);
 everything else goes to the services as it is."""
 
 
@@ -37,7 +39,8 @@ def up(given: Settings, args: argparse.Namespace) -> None:
         secrets = credentials.load(run_dir, given.environment)
         try:
             console.say("starting ...")
-            plan = Plan(given, run_dir, secrets, pretty)
+            plan = Plan(given, run_dir, secrets, pretty, reload=args.dev)
+            check.check(plan)
             asyncio.run(Supervisor(plan, console, background=args.background).run())
         finally:
             console.close()
@@ -63,12 +66,9 @@ def logs(given: Settings, args: argparse.Namespace) -> None:
     follow.follow(RunDir(given.run_dir), args.name or os.environ.get("LOGS", "").split())
 
 
-def clean(given: Settings, args: argparse.Namespace) -> None:
-    """delete all data of the stack"""
-    run_dir = RunDir(given.run_dir)
-    if pid := run_dir.holder():
-        raise StackError(f"running (pid {pid}); stop it first with: make stop")
-    run_dir.remove()
+def reset_data(given: Settings, args: argparse.Namespace) -> None:
+    """delete all data of the stack; tells what, and asks unless YES=1"""
+    reset.reset(RunDir(given.run_dir), asked=os.environ.get("YES") == "1")
 
 
 def execute(given: Settings, args: argparse.Namespace) -> None:
@@ -84,9 +84,10 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m stack", description="Runs the whole product without Docker.", epilog=EPILOG
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in {"up": up, "start": start, "stop": stop, "status": show_status, "clean": clean}.items():
+    for name, command in {"up": up, "start": start, "stop": stop, "status": show_status, "reset": reset_data}.items():
         _add(commands, name, command)
     commands.choices["up"].add_argument("--background", action="store_true", help=argparse.SUPPRESS)
+    commands.choices["up"].add_argument("--dev", action="store_true", help="restart processes when their code is saved")
     _add(commands, "logs", logs).add_argument("name", nargs="*", help="beginning of a process name, such as catalog")
     borrowing = _add(commands, "exec", execute)
     borrowing.add_argument("service", choices=SERVICES)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 import psutil
 
@@ -37,16 +38,23 @@ def start(settings: Settings) -> None:
             [sys.executable, "-m", "stack", "up", "--background"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    try:
-        _wait(lambda: launcher.poll() is not None or _is_ready(run_dir, launcher.pid), READY_WITHIN)
-    except KeyboardInterrupt:
-        launcher.terminate()
-        raise
-    said = "\n".join(tail(log, 60))
+    with log.open(encoding="utf-8", errors="replace") as said:
+
+        def ended() -> bool:
+            ready = _is_ready(run_dir, launcher.pid)
+            if lines := _steps(said):
+                print(lines, end="", flush=True)
+            return ready or launcher.poll() is not None
+
+        try:
+            _wait(ended, READY_WITHIN)
+        except KeyboardInterrupt:
+            launcher.terminate()
+            raise
     if not _is_ready(run_dir, launcher.pid):
         launcher.terminate()
-        raise StackError(said.removeprefix("stack: ") or "the stack did not get ready in time")
-    print(said)
+        why = "\n".join(tail(log, 60)).partition("stack: ")[2]
+        raise StackError(why or "the stack did not get ready in time")
 
 
 def stop(settings: Settings) -> None:
@@ -60,6 +68,11 @@ def stop(settings: Settings) -> None:
     if not _wait(lambda: run_dir.holder() is None and not _lives(pid), STOP_WITHIN):
         raise StackError(f"pid {pid} does not stop; look at {run_dir.logs / 'launcher.log'}")
     print("stopped")
+
+
+def _steps(said: TextIO) -> str:
+    """What the launcher has said since the last time, up to the error that is told at the end."""
+    return said.read().partition("stack: ")[0]
 
 
 def _is_ready(run_dir: RunDir, pid: int) -> bool:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from stack.errors import StackError
 from stack.files import write_private
 from stack.pgbinaries import SHARED
 from stack.rundir import RunDir
@@ -28,7 +29,13 @@ def bind_home(run_dir: RunDir) -> Path:
     for home in SHARED.glob(f"{prefix}*"):
         if _is_abandoned(home):
             shutil.rmtree(home, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=SHARED))
+    try:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=SHARED))
+    except OSError as error:
+        raise StackError(
+            f"PostgreSQL runs as `nobody`, who cannot enter {run_dir.path}, and {SHARED} cannot be written "
+            f"({error.strerror}): choose a RUN_DIR that every user can enter, or run as another user than root"
+        ) from None
     write_private(made / OWNER, f"{run_dir.path}\n")
     write_private(run_dir.postgres_home_file, f"{made}\n")
     return made

@@ -24,6 +24,11 @@ def run(run_dir: RunDir, service: str, command: Sequence[str]) -> NoReturn:
     path = os.pathsep.join([programs, environment[service].get("PATH", os.defpath)])
     os.chdir(service_dir(service))
     try:
-        os.execvpe(command[0], list(command), environment[service] | {"PATH": path})  # noqa: S606
+        os.execvpe(command[0], list(command), environment[service] | {"PATH": path} | _given())  # noqa: S606
     except OSError as error:
         raise StackError(f"cannot run {command[0]}: {error.strerror}") from None
+
+
+def _given() -> dict[str, str]:
+    """What is for the command alone: the password of `create-admin`, where it is not asked for."""
+    return {name: os.environ[name] for name in ("AUTH_ADMIN_PASSWORD",) if name in os.environ}

@@ -4,6 +4,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import IO
 
 __all__ = ["Console", "painted_prefix"]
@@ -38,6 +39,12 @@ class Console:
 
     def say(self, text: str) -> None:
         self._put(text)
+
+    def flush(self) -> None:
+        """Return when all is written, or after a moment for a reader that does not read."""
+        deadline = time.monotonic() + 1
+        while not self._queue.empty() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def close(self) -> None:
         """Write what is queued, but wait no longer than a moment for a reader that does not read."""

@@ -1,4 +1,4 @@
-"""Shows the log files as they grow."""
+"""Shows the log files as they grow, in the order of time."""
 
 import re
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 from stack.console import painted_prefix
 from stack.errors import StackError
 from stack.logfile import tail
+from stack.logline import Line, lines_of
 from stack.rundir import RunDir
 
 __all__ = ["follow"]
@@ -21,37 +22,55 @@ def follow(run_dir: RunDir, names: Iterable[str]) -> None:
     Ctrl-C or the end of the stack."""
     wanted = tuple(names)
     positions: dict[Path, tuple[int, int]] = {}
+    history: list[Line] = []
     for file in _files(run_dir, wanted):
-        _print(file, tail(file, HISTORY))
+        history += lines_of(_name(file), tail(file, HISTORY))
         positions[file] = (file.stat().st_ino, file.stat().st_size)
     if not positions:
-        raise StackError(f"there are no such logs in {run_dir.logs}")
-    while run_dir.holder():
-        for file in _files(run_dir, wanted):
-            positions[file] = _print_new(file, *positions.get(file, (0, 0)))
-        sys.stdout.flush()
-        time.sleep(0.2)
+        raise StackError(_no_such_logs(run_dir, wanted))
+    try:
+        _print(history)
+        while run_dir.holder():
+            fresh: list[Line] = []
+            for file in _files(run_dir, wanted):
+                positions[file], added = _new_lines(file, *positions.get(file, (0, 0)))
+                fresh += lines_of(_name(file), added)
+            _print(fresh)
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        return
+
+
+def _no_such_logs(run_dir: RunDir, wanted: tuple[str, ...]) -> str:
+    known = ", ".join(_name(file) for file in _files(run_dir, ()))
+    if not known:
+        return f"there are no logs in {run_dir.logs} yet; start it with: make run"
+    return f"no log begins with {' or '.join(wanted)}; there are: {known}"
 
 
 def _files(run_dir: RunDir, names: tuple[str, ...]) -> list[Path]:
     files = sorted(run_dir.logs.glob("*.log"))
-    return [file for file in files if not names or re.sub(r"\.log$", "", file.name).startswith(names)]
+    return [file for file in files if not names or _name(file).startswith(names)]
 
 
-def _print_new(file: Path, inode: int, position: int) -> tuple[int, int]:
-    """Print whole new lines; a fresh file under the name is read from its beginning."""
+def _name(file: Path) -> str:
+    return re.sub(r"\.log$", "", file.name)
+
+
+def _new_lines(file: Path, inode: int, position: int) -> tuple[tuple[int, int], list[str]]:
+    """Where to go on, and the whole lines that were added; a fresh file under the name is read from its beginning."""
     with file.open("rb") as opened:
         current = file.stat().st_ino
         size = opened.seek(0, 2)
         opened.seek(position if current == inode and size >= position else 0)
         data = opened.read()
         whole = data.rfind(b"\n") + 1
-        if whole:
-            _print(file, data[:whole].decode("utf-8", "replace").splitlines())
-        return current, opened.tell() - len(data) + whole
+        added = data[:whole].decode("utf-8", "replace").splitlines()
+        return (current, opened.tell() - len(data) + whole), added
 
 
-def _print(file: Path, lines: list[str]) -> None:
-    prefix = painted_prefix(file.name.removesuffix(".log"), sys.stdout.isatty())
-    for line in lines:
-        print(prefix + line)
+def _print(lines: list[Line]) -> None:
+    pretty = sys.stdout.isatty()
+    for line in sorted(lines, key=lambda line: line.time):
+        print(painted_prefix(line.name, pretty) + (line.pretty if pretty else line.text))
+    sys.stdout.flush()

@@ -1,22 +1,40 @@
 """Asks a process whether it is ready."""
 
 import asyncio
+import json
+from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["is_healthy"]
+__all__ = ["answer_of", "is_healthy"]
 
 
 async def is_healthy(url: str, timeout: float = 2.0) -> bool:
-    """Whether GET `url` answers 200 in time. Plain sockets: an HTTP client is a heavy import for one line."""
+    """Whether GET `url` answers 200 in time."""
+    return (await _get(url, timeout))[0] == 200
+
+
+async def answer_of(url: str, timeout: float = 2.0) -> dict[str, Any]:
+    """The JSON object that GET `url` answers with 200; empty if it does not."""
+    status, body = await _get(url, timeout)
+    try:
+        found = json.loads(body) if status == 200 else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+async def _get(url: str, timeout: float) -> tuple[int, bytes]:
+    # Plain sockets: an HTTP client is a heavy import for one line.
     parts = urlsplit(url)
-    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+    request = f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             try:
                 writer.write(request.encode())
-                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                return int(head.split(b" ")[1]), body
             finally:
                 writer.close()
-    except (OSError, TimeoutError, ValueError):
-        return False
+    except (OSError, TimeoutError, ValueError, IndexError):
+        return 0, b""

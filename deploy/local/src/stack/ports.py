@@ -15,9 +15,17 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def check_free(port: int) -> None:
-    """Refuse a port that something else serves, with advice."""
-    if not _is_free(port):
-        raise StackError(f"port {port} is taken; stop what uses it or choose another: PORT={_other(port)} make run")
+    """Refuse a port that something else serves, or that needs root, with advice."""
+    try:
+        _bind(port)
+    except PermissionError:
+        raise StackError(
+            f"no permission for port {port}: low ports are for root; choose another: PORT={_other(8000)} make run"
+        ) from None
+    except OSError:
+        raise StackError(
+            f"port {port} is taken; stop what uses it or choose another: PORT={_other(port)} make run"
+        ) from None
 
 
 class Ports:
@@ -46,13 +54,17 @@ def _candidates() -> Iterator[int]:
 
 
 def _is_free(port: int) -> bool:
+    try:
+        _bind(port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+        probe.bind((HOST, port))
 
 
 def _other(port: int) -> int:

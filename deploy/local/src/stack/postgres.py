@@ -15,6 +15,7 @@ import psutil
 
 from stack import account, bindings, credentials, pgbinaries
 from stack.errors import StackError
+from stack.external import bootstrap
 from stack.files import write_private
 from stack.paths import BOOTSTRAP_SQL
 from stack.ports import HOST, Ports
@@ -152,7 +153,9 @@ class Postgres:
         with catalog.open(encoding="utf-8") as file:
             runs = file.readline().split()[-1]
         if made_by != runs:
-            raise StackError(f"the data in {self.data} is of PostgreSQL {made_by}, this is {runs}; run: make clean")
+            raise StackError(
+                f"the data in {self.data} is of PostgreSQL {made_by}, this is {runs}; delete it with: make reset"
+            )
 
     def _stop_leftover(self) -> None:
         """A server that outlived its launcher is stopped; the pid file of a dead one is deleted, since its
@@ -188,10 +191,7 @@ class Postgres:
             if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            for role in ("auth", "catalog", "sync"):
-                name, password = f"bootstrap.{role}_password", getattr(self.credentials, role)
-                connection.execute("SELECT set_config(%s, %s, false)", [name, password])
-            connection.execute(BOOTSTRAP_SQL.read_bytes())
+            bootstrap(connection, self.credentials)
 
 
 def _environment() -> dict[str, str]:

@@ -28,11 +28,16 @@ class RunDir:
         self._marker = self.path / MARKER
 
     def create(self) -> None:
-        """Make the folder, or refuse one that holds somebody else's files: `clean` will delete it whole."""
+        """Make the folder, or refuse one that holds somebody else's files: `reset` will delete it whole."""
+        if self.path.exists() and not self.path.is_dir():
+            raise StackError(f"{self.path} is a file; RUN_DIR names a folder")
         if self.path.exists() and not self._marker.exists() and any(self.path.iterdir()):
             raise StackError(f"{self.path} holds other files; give RUN_DIR a folder of its own")
         # Others may pass through (Postgres runs as another user than root) but not look; files are private.
-        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise StackError(f"{self.path}: a part of this path is a file; RUN_DIR names a folder") from None
         self.path.chmod(0o711)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         self._marker.touch()

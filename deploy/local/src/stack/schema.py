@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from stack.external import ExternalPostgres
 from stack.files import read_json, write_json
 from stack.paths import service_dir
 from stack.postgres import Postgres
@@ -16,7 +17,7 @@ SERVICES = ("auth", "catalog", "sync")
 class Schemas:
     """Remembers after which migration files the database was at which revision, beside its data."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres | ExternalPostgres) -> None:
         self._postgres = postgres
         self._seal = postgres.home / "schemas.json"
 

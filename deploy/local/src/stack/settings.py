@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stack.errors import StackError
 
@@ -22,6 +23,9 @@ class Settings:
     run_dir: Path
     replicas: Mapping[str, int]
     external_api_url: str | None
+    postgres_url: str | None
+    redis_url: str | None
+    debug: str | None
     log_format: str
     environment: Mapping[str, str]
 
@@ -34,9 +38,26 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         run_dir=Path(merged.get("RUN_DIR") or ".run").expanduser().absolute(),
         replicas={name: _replicas(merged, name) for name in REPLICATED},
         external_api_url=merged.get("EXTERNAL_API_URL") or None,
+        postgres_url=_url(merged, "POSTGRES_URL", "postgresql", "postgres", "postgresql+psycopg"),
+        redis_url=_url(merged, "REDIS_URL", "redis", "rediss"),
+        debug=_debug(merged.get("DEBUG")),
         log_format=(merged.get("LOG_FORMAT") or "auto").lower(),
         environment=merged,
     )
+
+
+def _url(values: Mapping[str, str], name: str, *schemes: str) -> str | None:
+    """The URL of a server of one's own; never shown, since it may hold a password."""
+    url = values.get(name) or None
+    if url is not None and (urlsplit(url).scheme not in schemes or not urlsplit(url).hostname):
+        raise StackError(f"{name} must be a {schemes[0]}:// URL with a host")
+    return url
+
+
+def _debug(name: str | None) -> str | None:
+    if name and name not in REPLICATED:
+        raise StackError(f"DEBUG must be one of {', '.join(REPLICATED)}, not {name!r}")
+    return name or None
 
 
 def _dotenv(file: Path) -> dict[str, str]:

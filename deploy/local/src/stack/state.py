@@ -30,7 +30,7 @@ def write_stack(run_dir: RunDir, plan: Plan, processes: Sequence[Process]) -> No
     stack = {
         "gateway_url": plan.gateway_url,
         "database_url": plan.postgres.url(),
-        "redis_url": plan.valkey.url(),
+        "redis_url": plan.redis_url,
         "launcher_pid": os.getpid(),
         "processes": specs,
     }

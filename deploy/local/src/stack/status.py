@@ -6,6 +6,7 @@ import psutil
 
 from stack.errors import StackError
 from stack.files import read_json
+from stack.reset import places
 from stack.rundir import RunDir
 from stack.state import read_stack
 
@@ -32,6 +33,10 @@ def show(run_dir: RunDir) -> None:
         state = _state(entry, ready=stack is not None)
         print(ROW.format(entry["name"], entry["pid"] or "-", state, f"{size:.0f}", entry["url"] or ""))
     print(ROW.format("total", "", "ready" if stack else "starting", f"{total:.0f}", ""))
+    print(f"\ndata in {run_dir.path}; the passwords in secrets.json and stack.json there are readable by you alone")
+    for what, place in places(run_dir).items():
+        if not place.is_relative_to(run_dir.path):
+            print(f"{what} in {place}")
 
 
 def _state(entry: dict[str, Any], *, ready: bool) -> str:

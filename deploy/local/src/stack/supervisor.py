@@ -8,15 +8,18 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 import psutil
 
 from stack import banner, state
 from stack.console import Console
 from stack.errors import StackError
-from stack.health import is_healthy
+from stack.external import ExternalPostgres
+from stack.health import answer_of, is_healthy
 from stack.logfile import LogFile, tail
 from stack.plan import Plan
+from stack.postgres import Postgres
 from stack.process import Process, exit_of
 from stack.schema import Schemas
 from stack.spawn import spawn
@@ -27,6 +30,8 @@ __all__ = ["Supervisor"]
 READY_WITHIN = 90.0
 # How often a process may end before the stack is ready until that counts as broken.
 TRIES = 4
+# What the banner waits for the first sync, which takes less than a second where it works.
+FIRST_SYNC_WITHIN = 4.0
 STOP_WITHIN = 9.0
 # PostgreSQL's share of it, so that it always gets to write its checkpoint.
 RESERVED = 2.5
@@ -62,23 +67,30 @@ class Supervisor:
     async def _start(self) -> None:
         began = time.monotonic()
         postgres, valkey = self._plan.postgres, self._plan.valkey
-        valkey.prepare()
+        if valkey is not None:
+            valkey.prepare()
+        if isinstance(postgres, ExternalPostgres):
+            postgres.bootstrap()
         for spec in self._plan.servers():
             self._launch(spec)
-        postgres.prepare()
-        server = self._launch(postgres.spec())
-        await self._until(server, postgres.is_ready)
-        postgres.bootstrap()
+        if isinstance(postgres, Postgres):
+            postgres.prepare()
+            await self._until(self._launch(postgres.spec()), postgres.is_ready)
+            self._console.say("  postgres is ready")
+            postgres.bootstrap()
         state.write_environments(self._run_dir, self._plan)
         await self._start_services()
         # The gateway is asked last: it can only be as healthy as what stands behind it.
         behind = [process for process in self._processes if process.spec.stage is not Stage.GATEWAY]
         await asyncio.gather(*(self._until_healthy(process) for process in behind))
         await self._until_routed()
+        self._console.say("  gateway is ready")
+        first = await self._first_sync()
+        self._console.say(banner.ready(self._plan, background=self._background, sync=first))
+        self._console.say(f"ready after {time.monotonic() - began:.1f} s")
+        self._console.flush()
         self._ready = True
         self._write_state()
-        self._console.say(banner.ready(self._plan, background=self._background))
-        self._console.say(f"ready after {time.monotonic() - began:.1f} s")
         if not self._background:
             self._console.follow()
 
@@ -92,6 +104,7 @@ class Supervisor:
         if outdated := schemas.outdated():
             await asyncio.gather(*(self._migrate(service) for service in outdated))
             schemas.remember()
+            self._console.say(f"  schemas of {', '.join(outdated)} are at their newest revisions")
         for spec in services:
             if spec.stage is not Stage.API:
                 self._launch(spec)
@@ -119,12 +132,23 @@ class Supervisor:
     async def _until_healthy(self, process: Process) -> None:
         if (url := process.spec.health_url) is not None:
             await self._until(process, partial(is_healthy, url))
+            self._console.say(f"  {process.spec.name} is ready")
 
     async def _until_routed(self) -> None:
         """The gateway looks at its upstreams once a second: wait until it has seen them all."""
         gateway = next(it for it in self._processes if it.spec.stage is Stage.GATEWAY)
         for path in ("/health", "/auth/health", "/sync/health", "/products"):
             await self._until(gateway, partial(is_healthy, self._plan.gateway_url + path))
+
+    async def _first_sync(self) -> dict[str, Any]:
+        """What /sync/health tells of the first sync, after waiting a moment for its end."""
+        deadline = time.monotonic() + FIRST_SYNC_WITHIN
+        while True:
+            told = await answer_of(self._plan.gateway_url + "/sync/health")
+            over = told.get("last_success_at") or told.get("retry_at") or time.monotonic() > deadline
+            if over or not self._plan.settings.replicas["sync-worker"]:
+                return told
+            await asyncio.sleep(0.1)
 
     async def _until(self, process: Process, condition: Callable[[], object]) -> None:
         """Wait until `condition`, called again and again, holds; `process` is whom to blame."""

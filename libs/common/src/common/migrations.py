@@ -45,7 +45,7 @@ def upgrade(service: str) -> None:
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             command.upgrade(made, "head")
-            return
+            break
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.errors.LockNotAvailable) and attempt < LOCK_ATTEMPTS:
                 log.warning("a table is in use; trying again (%d of %d)", attempt, LOCK_ATTEMPTS)
@@ -54,6 +54,13 @@ def upgrade(service: str) -> None:
                 raise SystemExit(f"migrate: {str(error.orig).splitlines()[0]}: {BOOTSTRAP}") from None
             else:
                 raise
+    log.info("%s: at %s", service, _revision(service))
+
+
+def _revision(service: str) -> str:
+    with psycopg.connect(_url(), connect_timeout=5) as connection:
+        row = connection.execute(f"SELECT max(version_num) FROM {service}.alembic_version").fetchone()  # noqa: S608
+    return row[0] if row else "nothing"
 
 
 def _wait_for_server(url: str) -> None:

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common import forwarded
 
-__all__ = ["ServiceSettings", "check_secret", "load_settings"]
+__all__ = ["ServiceSettings", "check_secret", "faults_of", "load_settings"]
 
 EXAMPLE_SECRETS = re.compile(r"change|example|secret-?key|password|^(.)\1+$", re.IGNORECASE)
 
@@ -117,11 +117,26 @@ def load_settings(kind: type[S]) -> S:
     try:
         return kind()  # type: ignore[call-arg]  # the values come from the environment
     except ValidationError as error:
-        for fault in error.errors(include_input=False, include_url=False):
-            name = ".".join(str(part) for part in fault["loc"]).upper()
-            message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"settings: {name}: {message}\n")
+        sys.stderr.writelines(f"settings: {fault}\n" for fault in _told(error))
         sys.exit(2)
+
+
+def faults_of(kind: type[ServiceSettings], values: dict[str, Any]) -> list[str]:
+    """What is wrong with settings that are not in the environment (yet): `NAME: why`, without values."""
+    try:
+        kind(**values)
+    except ValidationError as error:
+        return _told(error)
+    return []
+
+
+def _told(error: ValidationError) -> list[str]:
+    faults = []
+    for fault in error.errors(include_input=False, include_url=False):
+        name = ".".join(str(part) for part in fault["loc"]).upper()
+        message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{name}: {message}")
+    return faults
 
 
 def check_secret(value: SecretStr, app_env: str | None) -> SecretStr:

@@ -12,7 +12,7 @@ from common import app, redis
 from common.db import Database
 from common.health import Health, postgres_check, redis_check
 from common.security import Jwks
-from sync import routes, runs
+from sync import initial, routes, runs
 from sync.settings import SyncSettings
 
 __all__ = ["build"]
@@ -27,7 +27,8 @@ def build(settings: SyncSettings) -> app.Service:
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 
     async def facts() -> dict[str, Any]:
-        return {"last_success_at": await runs.last_success(db)}
+        first = await initial.first_success(db, settings.source, settings.interval)
+        return {"last_success_at": await runs.last_success(db), "retry_at": first.retry_at}
 
     optional = {"redis": redis_check(bell)}
     checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)

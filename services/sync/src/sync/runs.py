@@ -77,15 +77,16 @@ def _run(rows: list[Any]) -> Run | None:
 
 
 _INSERT = f"""
-    WITH wish (source, provider, url, trigger, slot, traceparent, first) AS (
-        VALUES (%s::text, %s::text, %s::text, %s::text, %s::bigint, %s::text, %s::bool)
+    WITH wish (source, provider, url, trigger, slot, traceparent) AS (
+        VALUES (%s::text, %s::text, %s::text, %s::text, %s::bigint, %s::text)
     ), known AS (
         INSERT INTO sync.sources (name, provider, url) SELECT source, provider, url FROM wish
         ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, url = excluded.url
     )
     INSERT INTO sync.runs (source, trigger, slot, traceparent)
     SELECT source, trigger, slot, traceparent FROM wish
-    WHERE NOT first OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wish.source)
+    WHERE trigger <> 'initial'
+        OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wish.source AND state = 'succeeded')
     ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
 """  # noqa: S608
@@ -98,10 +99,9 @@ async def _insert(
     *,
     slot: int | None = None,
     traceparent: str | None = None,
-    first: bool = False,
 ) -> Run | None:
     source = [settings.source, settings.external_api_provider, settings.source_url]
-    return _run(await db.fetch(_INSERT, [*source, trigger, slot, traceparent, first]))
+    return _run(await db.fetch(_INSERT, [*source, trigger, slot, traceparent]))
 
 
 async def request(db: Fetch, settings: SyncSettings, *, traceparent: str | None = None) -> Run:
@@ -114,8 +114,8 @@ async def request(db: Fetch, settings: SyncSettings, *, traceparent: str | None 
 
 
 async def request_initial(db: Fetch, settings: SyncSettings) -> Run | None:
-    """The first run ever of the source; None if there was one already."""
-    return await _insert(db, settings, "initial", first=True)
+    """A first run of the source; None if one is active or has succeeded."""
+    return await _insert(db, settings, "initial")
 
 
 async def claim_slot(db: Fetch, settings: SyncSettings, slot: int) -> Run | None:

@@ -22,7 +22,7 @@ from rq.worker_registration import clean_worker_registry
 from rq_scheduler import Scheduler
 
 from common import metrics
-from sync import probes, runs
+from sync import initial, probes, runs
 from sync.gauges import SyncGauges
 from sync.postgres import Postgres
 from sync.queue import SCHEDULERS, TICK, SafeJob, SafeQueue, connect, open_queue, ring, tick_id
@@ -147,12 +147,12 @@ class Passes:
             pipeline.execute()
 
     async def _first_run(self) -> None:
-        """A source that was never synced is synced at once."""
+        """A source that was never synced is synced at once, and again after growing pauses until it succeeds."""
         if self._initial:
             return
-        run = await runs.request_initial(self._db, self._settings)
-        self._initial = True
-        if run:
+        first = await initial.first_success(self._db, self._settings.source, self._settings.interval)
+        self._initial = first.done
+        if first.due and (run := await runs.request_initial(self._db, self._settings)):
             log.info("first run requested", extra={"run_id": str(run.id), "source": run.source})
             ring(self._redis, run.id, run.attempt)
 

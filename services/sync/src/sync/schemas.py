@@ -68,6 +68,7 @@ class SourceOut(BaseModel):
     last_run: RunOut | None = Field(description="The newest run that has ended.")
     active_run: RunOut | None
     last_success_at: datetime | None
+    retry_at: datetime | None = Field(description="When a first sync that failed is tried again.")
     next_tick_at: datetime | None = Field(description="Null while Redis or the scheduler is away.")
     interval_minutes: int
 

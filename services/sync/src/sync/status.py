@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.db import Database
-from sync import runs
+from sync import initial, runs
 from sync.queue import QUEUE, SCHEDULERS, tick_id
 from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceOut, StatusOut, WorkerOut
 from sync.settings import SyncSettings
@@ -40,6 +40,7 @@ async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
     sources = []
     for name, (provider, url, success) in sorted(known.items()):
         last, active = await runs.last(db, name), await runs.active(db, name)
+        first = await initial.first_success(db, name, settings.interval) if success is None else None
         sources.append(
             SourceOut(
                 source=name,
@@ -48,6 +49,7 @@ async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
                 last_run=RunOut.of(last) if last else None,
                 active_run=RunOut.of(active) if active else None,
                 last_success_at=success,
+                retry_at=first.retry_at if first and name == settings.source else None,
                 next_tick_at=processes.next_tick_at if name == settings.source else None,
                 interval_minutes=settings.sync_interval_minutes,
             )
