@@ -24,7 +24,7 @@ def run(run_dir: RunDir, service: str, command: Sequence[str]) -> NoReturn:
     path = os.pathsep.join([programs, environment[service].get("PATH", os.defpath)])
     os.chdir(service_dir(service))
     try:
-        os.execvpe(command[0], list(command), environment[service] | {"PATH": path} | _given())  # noqa: S606
+        os.execvpe(command[0], list(command), environment[service] | {"PATH": path, "LOG_FORMAT": "auto"} | _given())  # noqa: S606
     except OSError as error:
         raise StackError(f"cannot run {command[0]}: {error.strerror}") from None
 

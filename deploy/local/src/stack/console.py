@@ -2,12 +2,15 @@
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
-__all__ = ["Console", "painted_prefix"]
+__all__ = ["Console", "foreground", "painted_prefix"]
 
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 WIDTH = 16
@@ -72,3 +75,20 @@ def painted_prefix(name: str, colours: bool) -> str:
         return f"{name:<{WIDTH}}| "
     colour = COLOURS[sum(name.encode()) % len(COLOURS)]
     return f"\x1b[{colour}m{name:<{WIDTH}}|\x1b[0m "
+
+
+@contextmanager
+def foreground() -> Iterator[None]:
+    """Ctrl-C inside the block reaches this process alone, so that `make`, which began it, does not call it an error."""
+    if not sys.stdin.isatty() or os.getpgrp() == os.getpid():
+        yield
+        return
+    before = os.getpgrp()
+    # Who is not in the foreground is stopped when it takes the terminal back, unless it ignores that.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(sys.stdin.fileno(), before)

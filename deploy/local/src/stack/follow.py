@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from stack.console import painted_prefix
+from stack.console import foreground, painted_prefix
 from stack.errors import StackError
 from stack.logfile import tail
 from stack.logline import Line, lines_of
@@ -29,16 +29,21 @@ def follow(run_dir: RunDir, names: Iterable[str]) -> None:
     if not positions:
         raise StackError(_no_such_logs(run_dir, wanted))
     try:
-        _print(history)
-        while run_dir.holder():
-            fresh: list[Line] = []
-            for file in _files(run_dir, wanted):
-                positions[file], added = _new_lines(file, *positions.get(file, (0, 0)))
-                fresh += lines_of(_name(file), added)
-            _print(fresh)
-            time.sleep(0.2)
+        with foreground():
+            _print(history)
+            _follow(run_dir, wanted, positions)
     except KeyboardInterrupt:
         return
+
+
+def _follow(run_dir: RunDir, wanted: tuple[str, ...], positions: dict[Path, tuple[int, int]]) -> None:
+    while run_dir.holder():
+        fresh: list[Line] = []
+        for file in _files(run_dir, wanted):
+            positions[file], added = _new_lines(file, *positions.get(file, (0, 0)))
+            fresh += lines_of(_name(file), added)
+        _print(fresh)
+        time.sleep(0.2)
 
 
 def _no_such_logs(run_dir: RunDir, wanted: tuple[str, ...]) -> str:
