@@ -58,7 +58,7 @@ def test_production_refuses_every_unsafe_value_at_once() -> None:
     began = time.monotonic()
     done = auth(unsafe, "serve")
     assert (done.returncode, done.stdout) == (2, "")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert set(re.findall(r"^settings: ([A-Z_]+): ", done.stderr, re.M)) == unsafe.keys() - {"APP_ENV"}
     assert "canary" not in done.stderr
 

