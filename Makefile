@@ -45,6 +45,8 @@ soak: .venv/dev ## Load, syncs and PostgreSQL cuts while memory is watched, MINU
 	@$(PY) -m tests.load.soak --minutes $(or $(MINUTES),30)
 hostile: .venv/dev ## Hostile requests to every route: what they cost, and whether others wait
 	@$(PY) -m tests.load.hostile
+mutants: .venv/dev ## Remove one guard after the other: tests must turn red; SHORT=1 for 10 near the last commit
+	@$(PY) -m tests.mutants $(if $(SHORT),--touched-by HEAD~1 --most 10)
 lint: .venv/dev ## Check style, types and house rules
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(PY) -m mypy && $(PY) -m tests.house
@@ -89,4 +91,4 @@ define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef
 
-.PHONY: run dev start stop status logs admin clean reset up down test compose-test k8s-test chaos soak hostile lint format bench migrate migration openapi chart lock sbom help
+.PHONY: run dev start stop status logs admin clean reset up down test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart lock sbom help

@@ -6,6 +6,7 @@ set a debugger may attach there, from within the pod. A command that ends by its
 
 import os
 import shlex
+import signal
 import sys
 from importlib.util import find_spec
 
@@ -21,6 +22,8 @@ def folders(*packages: str) -> list[str]:
 
 def main(python: str, *command: str) -> None:
     """`command` is -m SERVICE COMMAND, or anything else to be run as it is."""
+    # A shell that starts something in the background has it ignore SIGINT, by which what is run here is stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(command) < 3 or command[2] not in LASTING:
         os.execvp(python, [python, *command])
     service = command[1]

@@ -10,6 +10,9 @@ import pytest
 
 pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.catalog", "tests.fixtures.queries"]
 
+# A shell that starts the tests in the background has them ignore SIGINT, and so all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Seconds of one test with its fixtures: ten times what the longest takes on a machine with nothing else to do.
 TEST_SECONDS = 240
 

@@ -59,7 +59,7 @@ def plan() -> Iterator[Plan]:
     with folder() as path:
         run_dir = RunDir(path)
         run_dir.create()
-        given = {name: "8" for kind in KINDS.values() for name in names(kind)} | {"PORT": "0"}
+        given = {name: "8" for kind in KINDS.values() for name in names(kind)} | {"PORT": "0", "REDIS_URL": ""}
         yield Plan(load(given, Path("/nowhere/.env")), run_dir, credentials.load(run_dir, given), pretty=False)
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import httpx
 import psycopg
+from jose import jws
 from pydantic import SecretStr
 
 from auth.app import build
+from auth.keyring import KeyRing
 from auth.settings import AuthSettings
+from common.db import Database
 from tests.fixtures.auth import assert_problem, bearer, login, register, tokens
 from tests.fixtures.service import serving
 
@@ -104,3 +107,23 @@ async def test_auth_without_postgres_answers_fast(auth_settings: AuthSettings, f
         ):
             assert_problem(answer, 503)
             assert answer.elapsed.total_seconds() < 10
+
+
+async def test_tokens_are_signed_and_verified_while_postgres_is_away(
+    auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
+) -> None:
+    db = Database(auth_settings, application="keys")
+    ring = KeyRing(db, auth_settings.secret_key.get_secret_value())
+    token = await ring.sign({"sub": "x"})
+    auth_db.execute("ALTER TABLE auth.signing_keys RENAME TO signing_keys_away")
+    try:
+        for _ in range(3):
+            # As if the time had come to read them again.
+            ring._due = float("-inf")
+            assert (await ring.jwks())["keys"]
+            ring._due = float("-inf")
+            assert jws.verify(await ring.sign({"sub": "y"}), (await ring.jwks())["keys"][0], "ES256")
+    finally:
+        auth_db.execute("ALTER TABLE auth.signing_keys_away RENAME TO signing_keys")
+    assert jws.verify(token, (await ring.jwks())["keys"][0], "ES256")
+    await db.close()

@@ -1,6 +1,8 @@
 """POST /auth/login and GET /auth/me: guessing is slow, alike for known and unknown accounts."""
 
 import asyncio
+import socket
+import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -43,6 +45,20 @@ async def test_unknown_and_wrong_look_the_same(auth: httpx.AsyncClient) -> None:
     waits = await login(auth, "ada@example.com"), await login(auth, "bob@example.com")
     assert {answer.status_code for answer in waits} == {429}
     assert _without_id(waits[0]) == _without_id(waits[1])
+
+
+async def test_an_unknown_user_costs_what_a_known_one_does(auth: httpx.AsyncClient) -> None:
+    """In CPU time of this process, in whose threads the passwords are hashed: who measures it learns nothing."""
+    await register(auth, "ada@example.com")
+
+    async def cost(email: str) -> float:
+        began = time.process_time()
+        assert (await login(auth, email, WRONG)).status_code == 401
+        return time.process_time() - began
+
+    known = min([await cost("ada@example.com") for _ in range(3)])
+    unknown = min([await cost("bob@example.com") for _ in range(3)])
+    assert 0.5 < unknown / known < 2
 
 
 async def test_after_5_failures_the_account_waits_longer_and_longer(auth: httpx.AsyncClient, clock: Clock) -> None:
@@ -196,6 +212,21 @@ async def test_without_redis_the_process_counts_alone(auth_settings: AuthSetting
         health = (await client.get("/health")).json()
         assert (health["status"], health["checks"]["redis"]["status"]) == ("degraded", "failed")
     assert _counted("products_auth_limits_fallbacks_total") > alone
+
+
+async def test_logins_go_on_beside_a_frozen_redis(auth_settings: AuthSettings) -> None:
+    """It takes connections and never answers; a second is enough to see that, the rest is for a busy machine."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        frozen = SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        async with (
+            serving(build(auth_settings.model_copy(update={"redis_url": frozen}))) as client,
+            asyncio.timeout(20),
+        ):
+            client.timeout = httpx.Timeout(20)
+            assert (await register(client, "ada@example.com")).status_code == 201
+            assert (await login(client, "ada@example.com")).status_code == 200
+            health = (await client.get("/health")).json()
+            assert (health["status"], health["checks"]["redis"]["status"]) == ("degraded", "failed")
 
 
 async def test_logins_are_counted_by_outcome(auth: httpx.AsyncClient) -> None:

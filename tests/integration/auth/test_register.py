@@ -11,9 +11,17 @@ import psycopg
 import pytest
 
 from auth.app import build
+from auth.emails import Email
+from auth.limits import Limits
+from auth.passwords import Passwords
+from auth.registration import Registration
 from auth.settings import AuthSettings
+from common.db import Database
+from common.redis import connect
 from tests.fixtures.auth import PASSWORD, assert_problem, bearer, insist, login, register, tokens
 from tests.fixtures.service import serving
+
+MANY = {"registrations_per_minute": 1000, "logins_per_minute": 1000}
 
 
 async def test_a_user_registers(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
@@ -35,6 +43,25 @@ async def test_of_50_first_admins_at_once_one_is_made(
     )
     assert Counter(answer.status_code for answer in answers) == {201: 1, 403: 49}
     assert auth_db.execute("SELECT role FROM auth.users").fetchall() == [("admin",)]
+
+
+async def test_a_second_admin_waits_until_the_first_is_decided(
+    auth: httpx.AsyncClient, auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
+) -> None:
+    """The first one's transaction stays open: nobody else may find that there is no admin meanwhile."""
+    db = Database(auth_settings, application="first")
+    first = Registration("first", Passwords(), Limits(connect(auth_settings), pepper="x", **MANY))
+    async with db.session() as session:
+        await first.add(session, Email("first@example.com"), "hash", "admin", None)
+        second = asyncio.create_task(register(auth, "second@example.com", role="admin"))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND application_name = 'auth'"
+        async with asyncio.timeout(60):
+            while auth_db.execute(waiting).fetchone() == (0,):
+                assert not second.done(), second.result().text
+                await asyncio.sleep(0.01)
+    assert (await second).status_code in (403, 503)
+    await db.close()
+    assert auth_db.execute("SELECT email FROM auth.users").fetchall() == [("first@example.com",)]
 
 
 async def test_of_50_registrations_of_one_email_at_once_one_is_made(

@@ -1,6 +1,7 @@
 """Stage, then merge: fences, resumption, pins, tombstones, and rows that are not rewritten."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,9 +22,11 @@ def item(external_id: str, **changes: Any) -> dict[str, Any]:
 class Importer:
     """A sync worker's side of the import routes."""
 
-    def __init__(self, client: httpx.AsyncClient, auth: Auth, run_id: UUID | None = None, fence: int = 1) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, auth: Auth, run_id: UUID | None = None, fence: int = 1, source: str = "shop"
+    ) -> None:
         self.client, self.headers, self.fence = client, auth.sync, fence
-        self.url = f"/internal/imports/shop/runs/{run_id or uuid4()}"
+        self.url = f"/internal/imports/{source}/runs/{run_id or uuid4()}"
 
     async def open(self) -> httpx.Response:
         return await self.client.put(self.url, json={"fence": self.fence}, headers=self.headers)
@@ -172,3 +175,23 @@ async def test_a_bad_page_is_refused_whole(catalog: httpx.AsyncClient, auth_proc
     answer = await worker.stage(None, None, [item("good"), item("bad") | bad])
     assert answer.status_code in (400, 422), answer.text
     assert (await worker.open()).json()["staged"] == 0
+
+
+async def test_a_merge_touches_its_own_source_alone(
+    catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings
+) -> None:
+    """Two sources with the same ids, whose runs stage and merge in between one another."""
+    shop, store = (Importer(catalog, auth_process, source=name) for name in ("shop", "store"))
+    for importer, price in ((shop, 1), (store, 2)):
+        await importer.open()
+        items = [item(str(n), price=price) for n in range(3)]
+        assert (await importer.stage(None, None, items)).status_code == 200
+    assert (await shop.merge()).json() == counts(created=3)
+    assert await rows(catalog_settings, "source, price") == [("shop", Decimal(1))] * 3
+    assert (await store.merge()).json() == counts(created=3)
+    by_source = "SELECT source, price, count(*) FROM catalog.products GROUP BY source, price ORDER BY source"
+    async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
+        assert await (await connection.execute(by_source)).fetchall() == [("shop", 1, 3), ("store", 2, 3)]
+        again = Importer(catalog, auth_process, source="shop")
+        assert await again.run([item(str(n), price=5) for n in range(3)]) == counts(updated=3)
+        assert await (await connection.execute(by_source)).fetchall() == [("shop", 5, 3), ("store", 2, 3)]

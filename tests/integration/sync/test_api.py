@@ -130,6 +130,7 @@ class TestStatus:
                     "last_run": None,
                     "active_run": None,
                     "last_success_at": None,
+                    "retry_at": None,
                     "next_tick_at": None,
                     "interval_minutes": 30,
                 }

@@ -80,6 +80,8 @@ def painted_prefix(name: str, colours: bool) -> str:
 @contextmanager
 def foreground() -> Iterator[None]:
     """Ctrl-C inside the block reaches this process alone, so that `make`, which began it, does not call it an error."""
+    # A shell that starts something in the background has it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not sys.stdin.isatty() or os.getpgrp() == os.getpid():
         yield
         return

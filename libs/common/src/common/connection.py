@@ -201,9 +201,11 @@ class Server:
 
     async def close(self) -> None:
         """See the last backends off, for a short time."""
-        self._forget_other()
+        if self._asking is not None:
+            self._asking.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        self._forget_other()

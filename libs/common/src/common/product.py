@@ -90,12 +90,6 @@ def _digits(number: Decimal) -> int:
         raise ValueError("must not hold NaN or infinity")
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
-    if (
-        len(digits) > MAX_DIGITS
-        or not -MAX_EXPONENT <= exponent <= MAX_EXPONENT
-        or abs(number.adjusted()) > MAX_EXPONENT
-    ):
-        raise ValueError(
-            f"must hold numbers from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT} with at most {MAX_DIGITS} digits"
-        )
+    if len(digits) > MAX_DIGITS or max(abs(exponent), abs(number.adjusted())) > MAX_EXPONENT:
+        raise ValueError(f"must hold numbers from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT} of at most {MAX_DIGITS} digits")
     return abs(exponent)

@@ -1,0 +1,118 @@
+"""Dependencies that take connections and never answer: nobody waits for them for long."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import httpx
+import psycopg
+import pytest
+import redis.exceptions
+from pydantic import SecretStr
+
+from catalog.app import build
+from catalog.settings import CatalogSettings
+from common import context
+from common.redis import connect
+from sync import queue
+from sync.postgres import Postgres
+from sync.settings import SyncSettings
+from tests.fixtures.catalog import Auth
+from tests.fixtures.service import serving
+
+# Each is given up after a second or a few; the rest is for a busy machine.
+SECONDS = 20.0
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[int]:
+    """The port of a server that reads and says nothing."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    ended.set()
+    server.close()
+
+
+T = TypeVar("T")
+
+
+async def ends(work: Callable[[], Awaitable[T]]) -> T:
+    began = time.monotonic()
+    found = await asyncio.wait_for(work(), SECONDS)
+    assert time.monotonic() - began < SECONDS
+    return found
+
+
+async def test_a_command_to_a_frozen_redis_ends(silent: int) -> None:
+    client = connect(sync_settings(silent))
+    with pytest.raises(redis.exceptions.RedisError):
+        await ends(client.ping)
+    await client.aclose()
+
+
+async def test_a_token_beside_a_frozen_auth(catalog_settings: CatalogSettings, auth_process: Auth, silent: int) -> None:
+    """Catalog never had the keys: it says that it cannot tell, and serves what needs no token."""
+    settings = catalog_settings.model_copy(update={"auth_url": f"http://127.0.0.1:{silent}"})
+    async with serving(build(settings)) as client:
+
+        async def write() -> httpx.Response:
+            return await client.delete("/products/1", headers=auth_process.admin)
+
+        assert (await ends(write)).status_code == 503
+        assert (await ends(lambda: client.get("/products"))).status_code == 200
+
+
+def sync_settings(silent: int) -> SyncSettings:
+    return SyncSettings(
+        database_url=SecretStr(f"postgresql://x:y@127.0.0.1:{silent}/z"),
+        redis_url=SecretStr(f"redis://127.0.0.1:{silent}/0"),
+        sync_client_secret=SecretStr("x" * 40),
+    )
+
+
+async def test_a_worker_gives_a_frozen_postgres_up(silent: int) -> None:
+    db = Postgres(sync_settings(silent), application="test")
+    with pytest.raises(psycopg.OperationalError):
+        await ends(lambda: db.fetch("SELECT 1"))
+
+
+async def test_a_worker_gives_a_frozen_redis_up(silent: int) -> None:
+    client = queue.connect(sync_settings(silent))
+    with pytest.raises(redis.exceptions.RedisError):
+        await ends(lambda: asyncio.to_thread(client.ping))
+
+
+async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent: int, postgres: str) -> None:
+    """Behind a proxy that passes on what the server says, until it does not."""
+    settings = sync_settings(silent)
+    frozen = asyncio.Event()
+    host, port = postgres.rpartition("@")[2].partition("/")[0].split(":")
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not frozen.is_set():
+                writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(relay(reader, outer), relay(inner, writer), return_exceptions=True)
+        writer.close()
+        outer.close()
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    url = SecretStr(postgres.replace(f"{host}:{port}", address))
+    db = Postgres(settings.model_copy(update={"database_url": url}), application="test")
+    context.start_deadline(SECONDS, SECONDS)
+    assert await db.fetch("SELECT 1") == [(1,)]
+    frozen.set()
+    with pytest.raises(psycopg.OperationalError):
+        await ends(lambda: db.fetch("SELECT 1"))
+    proxy.close()

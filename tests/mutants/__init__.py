@@ -1,0 +1,1 @@
+"""Whether the tests notice when a guard goes: `python -m tests.mutants --help`."""

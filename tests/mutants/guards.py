@@ -1,0 +1,169 @@
+"""The guards: each a small change of one file that removes one, and the tests that must turn red then."""
+
+from dataclasses import dataclass
+
+__all__ = ["GUARDS", "Guard"]
+
+AUTH, CATALOG, SYNC = "services/auth/src/auth/", "services/catalog/src/catalog/", "services/sync/src/sync/"
+COMMON, STACK = "libs/common/src/common/", "deploy/local/src/stack/"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """In `file` the text `old`, which is there once, becomes `new`; `tests` are the nearest ones."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+def _guards(folder: str, tests: str, *rows: tuple[str, str, str, str] | tuple[str, str, str, str, str]) -> list[Guard]:
+    return [Guard(row[0], folder + row[1], row[2], row[3], row[4] if len(row) == 5 else tests) for row in rows]
+
+
+REFRESH, LOGIN = "tests/integration/auth/test_refresh.py", "tests/integration/auth/test_login.py"
+REGISTER, PROCESS = "tests/integration/auth/test_register.py", "tests/integration/auth/test_process.py"
+FORGERY, KEYS = "tests/integration/auth/test_forgery.py", "tests/integration/auth/test_keys.py"
+PRODUCTS, CHANGES = "tests/integration/catalog/test_products.py", "tests/integration/catalog/test_changes.py"
+CONDITIONS, PAGING = "tests/integration/catalog/test_conditions.py", "tests/integration/catalog/test_paging.py"
+IMPORTS, REQUESTS = "tests/integration/catalog/test_imports.py", "tests/integration/common/test_requests.py"
+BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integration/common/test_outages.py"
+FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
+RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
+
+GUARDS = [
+    *_guards(
+        AUTH, REFRESH,
+        ("refresh signs the role that the user has", "login.py", "str(user.id), user.role, seconds", 'str(user.id), "admin", seconds'),
+        ("logout ends one session", "sessions.py", "update(Session).where(Session.id == of_token, Session", "update(Session).where(Session"),
+        ("a reused refresh token ends the session", "login.py", 'await sessions.revoke(db, session.id)\n            return None', "return None"),
+        ("a used refresh token is not good for ever", "login.py", 'if unused and now - token.used_at <= GRACE else', "if unused else"),
+        ("a token whose successor is used is not good", "login.py", 'if unused and now - token.used_at <= GRACE else', "if now - token.used_at <= GRACE else"),
+        ("a repeated token has one successor", "login.py", 'hmac.digest(self._successor_key, token.encode(), "sha256")', "secrets.token_bytes(32)"),
+        ("an expired session is over", "login.py", " or found[1].expires_at <= now:", ":"),
+        ("a revoked session is over", "login.py", "found is None or found[1].revoked_at or", "found is None or"),
+        ("a session ends 90 days after the login", "login.py", "min(now + self._lifetime, latest)", "now + self._lifetime"),
+        ("a user has 20 sessions", "login.py", "keep=SESSIONS)", "keep=SESSIONS * 100)"),
+        ("a session is refreshed 10 times a minute", "login.py", ">= REFRESHES_PER_MINUTE:", ">= 100 * REFRESHES_PER_MINUTE:"),
+        ("refresh tokens are stored as hashes", "login.py", "return hashlib.sha256(token.encode()).digest()", "return token.encode()"),
+        ("ended sessions are deleted", "sessions.py", "Session.expires_at < func.now() - day", "Session.expires_at < func.now() - 100 * day"),
+    ),
+    *_guards(
+        AUTH, REGISTER,
+        ("the first admin is decided by one at a time", "registration.py", "            await users.lock_first_admin(db)\n            await self._check_admin", "            await self._check_admin"),
+        ("an admin is made by an admin", "registration.py", "            await self._check_admin(db, inviter)\n", ""),
+        ("an inviter is an admin still", "registration.py", ' or not await users.is_admin(db, user_id(inviter)):', ":"),
+        ("registrations are limited by address", "limits.py", "self._registration = _per_minute(registrations_per_minute)", "self._registration = _per_minute(10**6)"),
+        ("emails are compared in lower case", "emails.py", "self.typed.lower().rpartition", "self.typed.rpartition"),
+        ("hosts are compared in ASCII", "emails.py", 'return f"{local}{at}{_ascii(host)}"', 'return f"{local}{at}{host}"'),
+        ("accounts of the last release are found", "users.py", "(User.email == email.key) | old)", "User.email == email.key)"),
+    ),
+    *_guards(
+        AUTH, LOGIN,
+        ("an unknown user costs a hash", "passwords.py", "        matches = await self._run(", "        if hashed is None:\n            return False\n        matches = await self._run("),
+        ("5 wrong passwords make the account wait", "limits.py", "ACCOUNT = Rule(hits=5,", "ACCOUNT = Rule(hits=500,"),
+        ("20 wrong passwords make the address wait", "limits.py", "ADDRESS = Rule(hits=20,", "ADDRESS = Rule(hits=2000,"),
+        ("who did not fail is let in", "counters.py", "if KEYS[2] and time(KEYS[1], 'forget') > 0 then", "if KEYS[2] then"),
+        ("attempts are counted by address", "limits.py", "self._attempt = _per_minute(logins_per_minute)", "self._attempt = _per_minute(10**6)"),
+        ("the token of a deleted user is refused", "permissions.py", "    if user is None:\n", "    if user is None and principal.role == 'nobody':\n"),
+        ("an IPv6 client is its network", "limits.py", "    if ip.version == 6:\n", "    if ip.version == 7:\n"),
+        ("accounts take turns at hashing", "turns.py", "address, accounts = self._waiting.popitem(last=False)", "address, accounts = self._waiting.popitem(last=True)", "tests/unit/auth/test_passwords.py"),
+        ("nobody fills the queue for others", "turns.py", "            self._make_room(account, address)\n", "            raise _full()\n", "tests/unit/auth/test_passwords.py"),
+        ("there are 4 threads for hashing at most", "passwords.py", "MAX_THREADS = 4", "MAX_THREADS = 400", "tests/unit/auth/test_passwords.py"),
+        ("threads go by the container's quota", "passwords.py", 'return available if quota == "max" else', "return available if quota else", "tests/unit/auth/test_passwords.py"),
+        ("lengths are checked before texts are normalised", "schemas.py", "        if len(value) > 4 * most:\n", "        if len(value) > 10**9:\n", "tests/unit/auth/test_schemas.py"),
+        ("passwords have 8 characters", "schemas.py", "NewPassword = Annotated[Password, Field(min_length=8)]", "NewPassword = Annotated[Password, Field(min_length=1)]", "tests/unit/auth/test_schemas.py"),
+        ("the last admin is deleted by force only", "registration.py", "if not force and await users.is_last_admin(session, user):", "if False:", PROCESS),
+        ("the secret of a service is compared", "login.py", "if client_id != SYNC_CLIENT or not right:", "if client_id != SYNC_CLIENT:", "tests/integration/auth/test_token.py"),
+        ("production has no open registration of admins", "settings.py", 'if info.data.get("app_env") == "production" and value != "never":', "if False:", "tests/unit/auth/test_settings.py"),
+        ("the key ring keeps its keys without PostgreSQL", "keyring.py", "            if not self._keys.published:\n                raise\n", "            raise\n", KEYS),
+    ),
+    *_guards(
+        COMMON, FORGERY,
+        ("a key is found by its id", "security.py", "        return self._keys.get(kid)\n", "        return self._keys.get(kid) or next(iter(self._keys.values()))\n", "tests/integration/common/test_jwks.py"),
+        ("verifiers keep their keys without auth", "security.py", '                log.warning("cannot fetch the signing keys: %s", type(error).__name__)\n', '                self._keys = {}\n', "tests/integration/common/test_jwks.py"),
+        ("the algorithm of a token is ours", "security.py", 'or header.get("alg") != ALGORITHM or', "or"),
+        ("the type of a token is that of an access token", "security.py", ' or header.get("typ") != "at+jwt":', ":"),
+        ("the issuer is ours", "security.py", 'claims.get("iss") != ISSUER or ', ""),
+        ("the audience is ours", "security.py", ' or claims.get("aud") != AUDIENCE:', ":"),
+        ("a token expires", "security.py", "if now > expires + LEEWAY_SECONDS:", "if False:"),
+        ("a token is not good before its time", "security.py", "if max(issued, not_before) > now + LEEWAY_SECONDS:", "if False:"),
+        ("the signature is verified", "security.py", "json.loads(jws.verify(token, key, [ALGORITHM]))", "json.loads(jws.get_unverified_claims(token))"),
+        ("a token of any length is not read", "security.py", "if len(token) > MAX_TOKEN_BYTES:", "if False:"),
+        ("roles are asked", "security.py", "        if not self._allowed(principal):\n", "        if False:\n", PRODUCTS),
+        ("credentials come before the body", "routing.py", "            for permission in permissions:\n                await permission(request)\n", "", REQUESTS),
+        ("a body has a size, told before", "body.py", "        if self._too_large:\n", "        if False:\n", REQUESTS),
+        ("a body has a size, streamed", "body.py", "        if self._received > self._limit:\n", "        if False:\n", REQUESTS),
+        ("a body comes in time", "body.py", "async with asyncio.timeout_at(self._expires):", "async with asyncio.timeout_at(self._expires + 10**6):", REQUESTS),
+        ("bodies are bounded together", "body.py", "        if _Held.total > MAX_HELD:\n", "        if False:\n", REQUESTS),
+        ("requests are bounded in number", "middleware.py", "if self._running >= self._most and", "if False and", REQUESTS),
+        ("URLs are bounded", "middleware.py", "> self.MAX_URL:", "> 100 * self.MAX_URL:", REQUESTS),
+        ("errors told are bounded", "errors.py", "errors=errors[: self.MAX_ERRORS]", "errors=errors", REQUESTS),
+        ("a 500 does not tell its cause", "problems.py", 'return problem(scope, 500, "Internal server error. Quote this request_id.")', "return problem(scope, 500, str(error))", REQUESTS),
+        ("an address is believed from trusted proxies", "forwarded.py", "        return any(peer in network for network in self._trusted)\n", "        return True\n", LOGIN),
+        ("of forwarded addresses the last counts", "forwarded.py", 'return value.rpartition(b",")[2].strip()', 'return value.partition(b",")[0].strip()', LOGIN),
+        ("secrets in log lines are masked", "logs.py", "        text = pattern.sub(replacement, text)\n", "        pass\n", LOGS),
+        ("secrets in fields of log lines are masked", "logs.py", "fields[key] = mask(value) if isinstance(value, str) else value", "fields[key] = value", LOGS),
+        ("secrets in exceptions are masked", "logs.py", 'fields["exception"] = mask(self.formatException(record.exc_info))', 'fields["exception"] = self.formatException(record.exc_info)', LOGS),
+        ("control characters are escaped on a terminal", "logs.py", "{text.translate(_CONTROLS)}", "{text}", LOGS),
+        ("NaN is no JSON", "json.py", '    raise InvalidJSON(f"{name} is not a JSON number.")\n', "    return 0  # type: ignore\n", "tests/unit/common/test_json.py"),
+        ("a key stands once in an object", "json.py", "    if len(value) != len(pairs):\n", "    if False:\n", "tests/unit/common/test_json.py"),
+        ("JSON is not nested for ever", "json.py", "        if depth > MAX_DEPTH:\n", "        if False:\n", "tests/unit/common/test_json.py"),
+        ("a frozen server is given up", "connection.py", "                if not ready and self.silent(asked, began):\n", "                if False:\n", OUTAGES),
+        ("overdue statements are cancelled", "connection.py", "asking = self.pgconn.cancel_conn() if cancel else None", "asking = None", BACKENDS),
+        ("backends are bounded", "connection.py", "                await self._places.acquire()\n", "                pass\n", BACKENDS),
+        ("a slow statement is not a server that is gone", "connection.py", "                    self._ask()\n", "                    pass\n", BACKENDS),
+        ("waits for locks end", "db.py", '"lock_timeout": "3s"', '"lock_timeout": "300s"', BACKENDS),
+        ("reads end in PostgreSQL", "db.py", '{"statement_timeout": "5s"}', '{"statement_timeout": "500s"}', BACKENDS),
+        ("a frozen Redis is given up", "redis.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
+        ("a frozen auth is given up", "security.py", "timeout=0.7)", "timeout=300)", FROZEN),
+    ),
+    *_guards(
+        CATALOG, IMPORTS,
+        ("a merge updates its own source", "importer.py", "    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at", "    WHERE p.external_id = s.external_id AND p.deleted_at"),
+        ("a merge takes its own source's rows", "importer.py", "FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC", "FROM catalog.import_rows ORDER BY external_id, id DESC"),
+        ("products of another source do not hide new ones", "importer.py", "FROM catalog.products AS p WHERE p.source = s.source AND p.external_id", "FROM catalog.products AS p WHERE p.external_id"),
+        ("pinned fields are kept", "importer.py", "CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END", "s.{field}"),
+        ("deleted products stay deleted", "importer.py", "s.external_id AND p.deleted_at IS NULL\n", "s.external_id\n"),
+        ("equal rows are not written", "importer.py", "        AND ({\", \".join(f\"p.{field}\" for field in FIELDS)}) IS DISTINCT FROM ({\", \".join(_KEPT.values())})\n", ""),
+        ("an incomplete pass is not merged", "importer.py", "    if not state.complete:\n", "    if False:\n"),
+        ("a worker that lost its lease is refused", "importer.py", " or state.fence != fence:", ":"),
+        ("an older fence does not begin a run", "importer.py", "    if fence < state.fence:\n", "    if False:\n"),
+    ),
+    *_guards(
+        CATALOG, CHANGES,
+        ("an edit pins what it changes", "products.py", "sorted({*product.pinned, *values}) if product.source is not None else product.pinned", "product.pinned"),
+        ("what is equal is not changed", "changes.py", "return {name: value for name, value in values.items() if not _same(stored[name], value)}", "return values", PRODUCTS),
+        ("what cannot be written is refused", "changes.py", "    if kept:\n", "    if False:\n"),
+        ("an edit names a field", "changes.py", "    if not sent:\n", "    if False:\n"),
+        ("true is not 1", "changes.py", "isinstance(stored, bool) == isinstance(sent, bool) and stored == sent", "stored == sent"),
+        ("numbers of attributes are exact", "products.py", '"CAST(attributes AS varchar) AS attributes"', '"attributes"'),
+        ("only deleted products without a source are purged", "products.py", " AND source IS NULL\n            ORDER BY deleted_at", "\n            ORDER BY deleted_at"),
+        ("only old deleted products are purged", "products.py", "make_interval(days => :days)", "make_interval(days => 0 * :days)"),
+        ("If-Match compares strongly", "conditions.py", "self.any or (False, tag) in self.named", "self.weakly(tag)", CONDITIONS),
+        ("If-None-Match holds for writes", "conditions.py", "        if self.unchanged(tag):\n", "        if False:\n", CONDITIONS),
+        ("tags are quoted", "conditions.py", "        if (found := _TAG.match(value, position)) is None:\n", "        if (found := _TAG.match(value, position)) is None:\n            break\n        if found is None:\n", CONDITIONS),
+        ("pages are bounded in bytes", "products.py", "MAX_PAGE_BYTES = 4 * 1024 * 1024", "MAX_PAGE_BYTES = 4000 * 1024 * 1024", PAGING),
+        ("deep pages are read one at a time", "products.py", "                await db.slow_reads.acquire()\n", "                pass\n", PAGING),
+        ("skip has an end", "routes.py", "    if skip > MAX_SKIP:\n", "    if skip > 10**18:\n", PRODUCTS),
+    ),
+    *_guards(
+        COMMON, CHANGES,
+        ("numbers of attributes have a size", "product.py", "    if len(digits) > MAX_DIGITS or", "    if False and"),
+        ("attributes have a size", "product.py", "> MAX_ATTRIBUTES_BYTES:", "> 100 * MAX_ATTRIBUTES_BYTES:"),
+        ("names show something", "product.py", "    if is_blank(value):\n", "    if False:\n"),
+        ("currencies are of ISO 4217", "product.py", "    if value not in CURRENCIES:\n", "    if False:\n"),
+        ("image URLs have no quotes", "product.py", "    if not fit or _UNFIT_FOR_URL(value) or", "    if not fit or"),
+    ),
+    *_guards(
+        SYNC, RUNS,
+        ("a run is taken from silent workers only", "runs.py", "(state = 'queued' OR (state = 'running' AND lease_until < now()))", "state IN ('queued', 'running')"),
+        ("a lost run is not renewed", "runs.py", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND fence = %s AND state", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state"),
+        ("a first sync that failed is tried again", "initial.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL", SCHEDULER),
+        ("its pauses grow", "initial.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),
+        ("a frozen PostgreSQL is given up by workers", "postgres.py", "    seconds = 5.0\n", "    seconds = 500.0\n", FROZEN),
+        ("a frozen Redis is given up by workers", "queue.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
+    ),
+]  # fmt: skip
