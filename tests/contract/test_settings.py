@@ -26,7 +26,8 @@ PROMISED = {
     "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "EXTERNAL_API_PROVIDER", "EXTERNAL_API_URL", "BACKEND_CORS_ORIGINS",
     "SYNC_INTERVAL_MINUTES", "ADMIN_REGISTRATION", "APP_ENV", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT",
 }  # fmt: skip
-LAUNCHERS = {"PORT", "RUN_DIR"} | {f"REPLICAS_{name.upper().replace('-', '_')}" for name in launcher.REPLICATED}
+OWN = {"RUN_DIR", "POSTGRES_URL", "DEBUG"}
+LAUNCHERS = {"PORT"} | OWN | {f"REPLICAS_{name.upper().replace('-', '_')}" for name in launcher.REPLICATED}
 PASSWORDS = {"POSTGRES_PASSWORD", "AUTH_DB_PASSWORD", "CATALOG_DB_PASSWORD", "SYNC_DB_PASSWORD", "REDIS_PASSWORD"}
 REQUIRED = {
     "DATABASE_URL": "postgresql://role:bYq4@host/products",
@@ -108,7 +109,7 @@ def test_a_copy_of_the_example_changes_nothing(tmp_path: Path, monkeypatch: pyte
 def test_compose_asks_for_known_names_only() -> None:
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", COMPOSE))
     assert asked <= set(example())
-    assert asked >= PASSWORDS | {"PORT"} | (LAUNCHERS - {"RUN_DIR"})
+    assert asked >= PASSWORDS | {"PORT"} | (LAUNCHERS - OWN)
 
 
 @pytest.mark.parametrize(
