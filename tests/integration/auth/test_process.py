@@ -30,12 +30,14 @@ CANARY = "canary-pass-5d1f0c"
 def environment(settings: AuthSettings, **more: str) -> dict[str, str]:
     values = settings.model_dump(include={"database_url", "redis_url", "secret_key", "sync_client_secret"})
     known = {name.upper(): value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
-    return {"PATH": os.environ["PATH"]} | known | more
+    # PYTHONPATH leads to the code under test where that is a copy.
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return kept | known | more
 
 
 def auth(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "auth", *arguments]
-    return subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, timeout=120)
 
 
 def test_help_needs_no_settings() -> None:

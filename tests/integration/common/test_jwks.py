@@ -69,6 +69,12 @@ async def test_keys_serve_on_while_auth_is_away(
         await verify(token_of(auth_process), keys)
 
 
+async def test_a_token_that_is_too_long_is_not_looked_at(keys: Jwks, source: Source) -> None:
+    with pytest.raises(Unauthenticated, match="too long"):
+        await verify("a" * 4097, keys)
+    assert not source.asked
+
+
 async def test_a_key_of_somebody_else_verifies_nothing(keys: Jwks, auth_process: Auth) -> None:
     (known,) = (await keys._http.get(keys._url)).json()["keys"]
     other = jwk.construct({"kty": "oct", "k": "c2VjcmV0"}, "HS256")
