@@ -27,7 +27,7 @@ TAGS = {
 DESCRIPTION = """\
 Products mirrored from external APIs, edited by admins, served to clients.
 
-Reading products needs no token. To write: register, log in (or use **Authorize** above with your email as username),
+Reading products needs no token. To write: register, log in (or use **Authorize** with your email as username),
 and send `Authorization: Bearer <access_token>`. Every error is `application/problem+json` (RFC 9457) with the
 `request_id` that the logs know it by; it is also in the header `X-Request-ID` of every answer.
 """
