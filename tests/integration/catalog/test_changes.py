@@ -154,6 +154,13 @@ class TestPut:
         assert answer.status_code == 200 and answer.json()["name"] == "Notebook"
         assert problem_of(await put(catalog, auth_process, path, {"currency": "ZZY"}), 422)
 
+    async def test_blanks_around_a_text_change_nothing(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, mirrored: str
+    ) -> None:
+        before = await catalog.get(mirrored)
+        same = await put(catalog, auth_process, mirrored, {"name": "  Chanel ", "brand": "Chanel\n"})
+        assert same.status_code == 200 and same.content == before.content
+
     async def test_a_product_made_here_has_no_pins(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
         path = f"/products/{(await create(catalog, auth_process))['id']}"
         assert (await put(catalog, auth_process, path, {"price": 1})).json()["pinned"] == []
