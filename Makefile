@@ -34,7 +34,7 @@ down: ## Stop and remove the containers
 
 ##@ Develop
 test: .venv/dev ## Run the tests, T=path for one
-	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 3 --dist loadgroup tests)
+	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 4 --dist loadgroup tests)
 compose-test: .venv/dev ## Try docker compose for real, SHORT=1 for the half
 	@$(PY) -m tests.compose
 k8s-test: .venv/dev ## Try the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=1,5

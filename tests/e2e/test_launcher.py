@@ -322,20 +322,6 @@ def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
     assert "is a file" in refused(command(tmp_path / "file" / "below", 1, "up"))
 
 
-def test_a_first_sync_that_fails_is_told_with_when_it_is_tried_again() -> None:
-    with folder() as run_dir:
-        port = Ports().pick()
-        started = command(run_dir, port, "start", EXTERNAL_API_URL="http://127.0.0.1:1/products")
-        try:
-            assert started.returncode == 0, started.stderr
-            assert "the first sync failed; the next is at 20" in started.stdout
-            with urllib.request.urlopen(f"http://{HOST}:{port}/sync/health", timeout=30) as answer:
-                told = json.load(answer)
-            assert told["last_success_at"] is None and told["retry_at"]
-        finally:
-            command(run_dir, port, "stop")
-
-
 def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
     """POSTGRES_URL and REDIS_URL: no such servers are started, and roles and schemas are made in a database of ours."""
     database = f"own_{os.getpid()}"
@@ -358,18 +344,22 @@ def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
             superuser.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
-def test_a_saved_file_starts_its_service_anew() -> None:
+def test_a_saved_file_starts_its_service_anew_and_a_first_sync_that_fails_is_told() -> None:
     """`make dev`: here by the time of a file, since its content is the one that other tests run."""
     with folder() as run_dir:
         port = Ports().pick()
+        settings = {"DEBUG": "catalog", "EXTERNAL_API_URL": "http://127.0.0.1:1/products"}
         with (run_dir / "launcher.out").open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "stack", "up", "--dev"], env=environment(run_dir, port, {"DEBUG": "catalog"}),
+                [sys.executable, "-m", "stack", "up", "--dev"], env=environment(run_dir, port, settings),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             )  # fmt: skip
         launcher = Launcher(process, RunDir(run_dir)).until_ready()
         try:
             assert "debugger  127.0.0.1:5678 for catalog" in launcher.output()
+            until(lambda: _sync_health(port)["retry_at"])
+            told = _sync_health(port)
+            assert told["last_success_at"] is None
             family = {name: _served_by(launcher, name) for name in ("auth", "catalog", "sync-api")}
             saved = Path(catalog.errors.__file__)
             os.utime(saved, (time.time(), time.time()))
@@ -389,3 +379,9 @@ def _served_by(launcher: Launcher, name: str) -> int | None:
         return next((child.pid for child in children if child.cmdline()[-1:] == ["serve"]), None)
     except psutil.NoSuchProcess:
         return None
+
+
+def _sync_health(port: int) -> dict[str, object]:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/sync/health", timeout=30) as answer:
+        found: dict[str, object] = json.load(answer)
+    return found

@@ -47,7 +47,10 @@ def choose(words: Sequence[str], revision: str | None, most: int) -> list[Guard]
     named = [guard for guard in GUARDS if not words or any(word in f"{guard.name} {guard.file}" for word in words)]
     if revision is None:
         return named[:most]
-    changed = set(_git("diff", "--name-only", revision).splitlines())
+    try:
+        changed = set(_git("diff", "--name-only", revision).splitlines())
+    except subprocess.CalledProcessError:  # a clone without history
+        changed = set()
     head = int(_git("rev-parse", "HEAD")[:8], 16) % len(named)
     touched = [guard for guard in named if guard.file in changed]
     others = [guard for guard in named[head:] + named[:head] if guard.file not in changed]

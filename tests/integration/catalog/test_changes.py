@@ -278,15 +278,13 @@ RULES = [
 class TestOneTableForBothSides:
     """What a client may write, a source may send, and the other way round."""
 
-    @pytest.mark.parametrize(("field", "value", "fits"), RULES)
-    async def test_of_the_api(
-        self, catalog: httpx.AsyncClient, auth_process: Auth, field: str, value: Any, fits: bool
-    ) -> None:
-        answer = await catalog.post("/products", json=LAPTOP | {field: value}, headers=auth_process.admin)
-        assert answer.status_code == (201 if fits else 422), answer.text
-        path = f"/products/{(await create(catalog, auth_process))['id']}"
-        answer = await put(catalog, auth_process, path, {field: value})
-        assert answer.status_code == (200 if fits else 422), answer.text
+    async def test_of_the_api(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        for field, value, fits in RULES:
+            answer = await catalog.post("/products", json=LAPTOP | {field: value}, headers=auth_process.admin)
+            assert answer.status_code == (201 if fits else 422), (field, value, answer.text)
+            path = f"/products/{(await create(catalog, auth_process))['id']}"
+            answer = await put(catalog, auth_process, path, {field: value})
+            assert answer.status_code == (200 if fits else 422), (field, value, answer.text)
 
     @pytest.mark.parametrize(("field", "value", "fits"), RULES)
     def test_of_the_providers(self, field: str, value: Any, fits: bool) -> None:

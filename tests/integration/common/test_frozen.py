@@ -28,16 +28,17 @@ SECONDS = 20.0
 @pytest.fixture
 async def silent() -> AsyncIterator[int]:
     """The port of a server that reads and says nothing."""
-    ended = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await ended.wait()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
-    ended.set()
     server.close()
+    await closed(writers)
+
+
+async def closed(writers: list[asyncio.StreamWriter]) -> None:
+    for writer in writers:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ async def test_a_worker_gives_a_frozen_redis_up(silent: int) -> None:
     client = queue.connect(sync_settings(silent))
     with pytest.raises(redis.exceptions.RedisError):
         await ends(lambda: asyncio.to_thread(client.ping))
+    client.close()
 
 
 async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent: int, postgres: str) -> None:
@@ -95,6 +97,8 @@ async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent:
     frozen = asyncio.Event()
     host, port = postgres.rpartition("@")[2].partition("/")[0].split(":")
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             if not frozen.is_set():
@@ -102,9 +106,8 @@ async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection(host, int(port))
+        writers.extend((writer, outer))
         await asyncio.gather(relay(reader, outer), relay(inner, writer), return_exceptions=True)
-        writer.close()
-        outer.close()
 
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
     address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
@@ -115,4 +118,6 @@ async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent:
     frozen.set()
     with pytest.raises(psycopg.OperationalError):
         await ends(lambda: db.fetch("SELECT 1"))
+    await db.close()
     proxy.close()
+    await closed(writers)

@@ -144,7 +144,7 @@ class TestDrain:
         port, metrics = ports.pick(), ports.pick()
         environment = os.environ | {
             "DATABASE_URL": own_postgres.url("catalog"), "REDIS_URL": valkey_url, "PORT": str(port),
-            "METRICS_PORT": str(metrics), "DRAIN_SECONDS": "5",
+            "METRICS_PORT": str(metrics), "DRAIN_SECONDS": "3",
         }  # fmt: skip
         subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
         process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)

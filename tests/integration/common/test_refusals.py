@@ -107,6 +107,7 @@ def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
         assert answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
         until(lambda: httpx.get(address).status_code == 200)
     with running("catalog", "serve", tmp_path / "log", AUTH_URL=catalog_settings.auth_url, **given) as address:
+        until(lambda: health(address))
         until(lambda: httpx.get(address).status_code == 200)
         # Ready means that it has the keys: a token is judged, and not told to come again.
         url = address.removesuffix("/health")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import weakref
@@ -16,6 +17,8 @@ from common import context
 
 __all__ = ["Connection", "Server", "Silent"]
 
+log = logging.getLogger(__name__)
+
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
 # How often a wait looks whether it has taken too long.
@@ -24,7 +27,7 @@ CHECK_SECONDS = 0.05
 ASK_AFTER, ASK_SECONDS = 0.2, 0.4
 # How long a new connection waits for one of ours to end, a cancellation for the server, and at the very longest an
 # old backend keeps its place: a bit longer than the longest statement_timeout.
-PLACE_SECONDS, CANCEL_SECONDS, END_SECONDS = 2.0, 2.0, 65.0
+PLACE_SECONDS, CANCEL_SECONDS, END_SECONDS = 2.0, 1.0, 65.0
 CLOSE_SECONDS = 0.5
 
 
@@ -125,20 +128,19 @@ class Server:
             self._loop.call_soon_threadsafe(self.leave)
 
     def ends(self, peer: socket.socket, asking: PGcancelConn | None) -> None:
-        """Cancel what a backend does, if asked, and give its place back when it has gone."""
+        """Cancel what a backend does, again and again if asked, and give its place back when it has gone."""
         self._start(self._see_off(peer, asking))
 
     async def _see_off(self, peer: socket.socket, asking: PGcancelConn | None) -> None:
+        peer.setblocking(False)
         try:
-            peer.setblocking(False)
-            with contextlib.suppress(psycopg.Error):
-                if asking is not None:
-                    asking.start()
-                    await waiting.wait_conn_async(generators.cancel(asking), CHECK_SECONDS, CANCEL_SECONDS)
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(END_SECONDS):
-                    while await asyncio.get_running_loop().sock_recv(peer, 65536):
-                        pass
+            async with asyncio.timeout(END_SECONDS):
+                while not await _is_gone(peer, asking):
+                    # A cancellation that came before its statement did nothing.
+                    if asking is not None:
+                        asking.reset()
+        except TimeoutError:
+            log.warning("a backend of PostgreSQL did not end within %g s", END_SECONDS)
         finally:
             peer.close()
             self.leave()
@@ -209,3 +211,21 @@ class Server:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._forget_other()
+
+
+async def _is_gone(peer: socket.socket, asking: PGcancelConn | None) -> bool:
+    """Cancel what the backend behind `peer` does, if asked, and tell whether it ends within a moment."""
+    with contextlib.suppress(psycopg.Error):
+        if asking is not None:
+            asking.start()
+            await waiting.wait_conn_async(generators.cancel(asking), CHECK_SECONDS, CANCEL_SECONDS)
+    reading = asyncio.ensure_future(_read_to_the_end(peer))
+    done, _ = await asyncio.wait({reading}, timeout=CANCEL_SECONDS)
+    reading.cancel()
+    return bool(done)
+
+
+async def _read_to_the_end(peer: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(peer, 65536):
+            pass
