@@ -103,7 +103,8 @@ def is_unavailable(answer: httpx.Response) -> bool:
 
 def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
     with unreliable(catalog_settings, tmp_path / "log", "latency=1:300") as catalog:
-        assert {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200}
+        # On a busy machine a check may take its second, once.
+        until(lambda: {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200})
         assert catalog.injected("latency") == 0
         answer = catalog.client.get("/products")
         assert answer.status_code == 200 and answer.elapsed.total_seconds() >= 0.3
@@ -114,7 +115,8 @@ def test_error_answers_503_before_anything_is_done(
     catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
     with unreliable(catalog_settings, tmp_path / "log", "error=1") as catalog:
-        assert {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200}
+        # On a busy machine a check may take its second, once.
+        until(lambda: {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200})
         assert catalog.injected("error") == 0
         assert is_unavailable(catalog.client.post("/products", json=NEW, headers=auth_process.admin))
         answer = catalog.client.get("/products", headers={"Origin": ORIGIN})

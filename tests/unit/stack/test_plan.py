@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stack import credentials
+from stack.banner import _products
 from stack.plan import Plan
 from stack.rundir import RunDir
 from stack.settings import load
@@ -79,3 +80,10 @@ def test_only_who_has_a_stand_in_drains_for_long(run_dir: RunDir) -> None:
 
     assert [specs[name].env["DRAIN_SECONDS"] for name in ("auth", "catalog", "catalog-2")] == ["0.2", "1.5", "1.5"]
     assert chosen["catalog"].env["DRAIN_SECONDS"] == "4"
+
+
+def test_the_banner_says_when_a_first_sync_that_failed_is_tried_again(run_dir: RunDir) -> None:
+    plan = make(run_dir, EXTERNAL_API_URL="https://api.example/products")
+    assert _products(plan, {"last_success_at": None, "retry_at": None}) == "from https://api.example/products"
+    said = _products(plan, {"last_success_at": None, "retry_at": "2026-01-31T12:00:10Z"})
+    assert "the first sync failed; the next is at 2026-01-31T12:00:10Z" in said and "make logs" in said
