@@ -1,7 +1,12 @@
 """The start page, the list of problems, and the two readers of OpenAPI: complete, and without any other host."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -71,3 +76,14 @@ async def test_a_slash_at_the_end_leads_to_the_page(catalog: httpx.AsyncClient, 
 
 async def test_authorize_in_docs_survives_a_reload(catalog: httpx.AsyncClient) -> None:
     assert '"persistAuthorization": true' in (await catalog.get("/docs")).text
+
+
+def test_an_installed_package_far_from_the_repository_can_be_imported(tmp_path: Path) -> None:
+    """As in the image, where there is no repository around it."""
+    copy = tmp_path / "catalog"
+    shutil.copytree(Path(catalog_errors.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    code = "import catalog.docs; print(catalog.docs.__file__, bytes(catalog.docs._readme().body))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(copy)) and "README is in the repository" in done.stdout

@@ -30,7 +30,8 @@ def _file(path: str, media_type: str) -> Response:
 
 def _readme() -> Response:
     # Beside the pages in an image; of an editable install, the one of the repository.
-    places = Path(__file__).parent / "pages" / "README.md", Path(__file__).parents[4] / "README.md"
+    here = Path(__file__).parent
+    places = here / "pages" / "README.md", here / "../../../../README.md"
     text = next((place.read_bytes() for place in places if place.is_file()), b"The README is in the repository.\n")
     return Response(text, media_type="text/plain")
 
