@@ -22,7 +22,7 @@ admin: .venv/run ## Make an account of the running stack an admin, EMAIL=you@exa
 clean: ## Delete what is built: .venv and caches, no data
 	@if [ -e .venv/run ] && $(PY) -m stack status >/dev/null 2>&1; then echo "running; stop it first with: make stop" >&2; exit 1; fi
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find libs services deploy tests -name __pycache__ -prune -exec rm -rf {} +
+	@find . -name .run -prune -o -name __pycache__ -prune -exec rm -rf {} +
 reset: .venv/run ## Delete all data of the stack; tells what, and asks unless YES=1
 	@$(PY) -m stack reset
 

@@ -80,4 +80,4 @@ try:
     smoke()
 finally:
     for email in (ADMIN, USER):
-        subprocess.run([sys.executable, "-m", "auth", "delete-user", email], timeout=60, check=False)
+        subprocess.run([sys.executable, "-m", "auth", "delete-user", "--force", email], timeout=60, check=False)
