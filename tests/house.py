@@ -48,17 +48,17 @@ def thin_handlers(path: Path, tree: ast.Module) -> Finding:
             yield node.lineno, f"{node.name} has {len(body)} statements; at most {HANDLER_STATEMENTS}"
         for inner in ast.walk(node):
             if isinstance(inner, ast.Try):
-                yield inner.lineno, f"{node.name} catches; let common.problems answer"
+                yield inner.lineno, f"{node.name} catches; let common.web.problems answer"
             if isinstance(inner, ast.Call) and _name(inner.func) in {"text", "select", "insert", "update", "delete"}:
                 yield inner.lineno, f"{node.name} holds SQL; give it a function in its noun's module"
 
 
 def commit_in_one_place(path: Path, tree: ast.Module) -> Finding:
-    """The commit belongs to common.db, before the answer leaves."""
+    """The commit belongs to common.web.database, before the answer leaves."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "commit":
-            if path.parts[-2:] != ("common", "db.py"):
-                yield node.lineno, "commit() outside common/db.py"
+            if path.parts[-2:] != ("web", "database.py"):
+                yield node.lineno, "commit() outside common/web/database.py"
 
 
 def plain_asgi(path: Path, tree: ast.Module) -> Finding:

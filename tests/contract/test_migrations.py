@@ -209,7 +209,7 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
     [
         (":", ":wrong-", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
         ("auth_svc", "nobody_svc", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
-        ("/products", "/elsewhere", "migrate: PostgreSQL knows no such role or database: make the roles"),
+        ("/products", "/elsewhere", "migrate: PostgreSQL has no such role or database: make the roles"),
     ],
     ids=["password", "role", "database"],
 )

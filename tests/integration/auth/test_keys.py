@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from auth.app import build
 from auth.keyring import KeyRing
 from auth.settings import AuthSettings
-from common.db import Database
+from common.web.database import Database
 from tests.fixtures.auth import assert_problem, bearer, login, register, tokens
 from tests.fixtures.service import serving
 

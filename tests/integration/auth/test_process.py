@@ -19,7 +19,7 @@ from auth import users
 from auth.emails import Email
 from auth.registration import ensure_admin
 from auth.settings import AuthSettings
-from common.db import Database
+from common.web.database import Database
 from stack.ports import Ports
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
 from tests.fixtures.stack import until
@@ -114,7 +114,7 @@ async def test_an_account_that_becomes_admin_keeps_its_password(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
     db = Database(auth_settings, application="test")
-    async with db.session() as session:
+    async with db.transaction() as session:
         await users.add(session, email=Email("ada@example.com"), password_hash="kept", role="user")
     assert await ensure_admin(db, Email("ada@example.com"), "new") == "is an admin now; the password is unchanged"
     await db.close()

@@ -12,7 +12,7 @@ from jose import jwt
 
 from auth import sessions
 from auth.settings import AuthSettings
-from common.db import Database
+from common.web.database import Database
 from tests.fixtures.auth import assert_problem, bearer, insist, login, tokens
 
 

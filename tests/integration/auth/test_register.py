@@ -16,8 +16,8 @@ from auth.limits import Limits
 from auth.passwords import Passwords
 from auth.registration import Registration
 from auth.settings import AuthSettings
-from common.db import Database
-from common.redis import connect
+from common.redis_client import connect
+from common.web.database import Database
 from tests.fixtures.auth import PASSWORD, assert_problem, bearer, insist, login, register, tokens
 from tests.fixtures.service import serving
 
@@ -51,7 +51,7 @@ async def test_a_second_admin_waits_until_the_first_is_decided(
     """The first one's transaction stays open: nobody else may find that there is no admin meanwhile."""
     db = Database(auth_settings, application="first")
     first = Registration("first", Passwords(), Limits(connect(auth_settings), pepper="x", **MANY))
-    async with db.session() as session:
+    async with db.transaction() as session:
         await first.add(session, Email("first@example.com"), "hash", "admin", None)
         second = asyncio.create_task(register(auth, "second@example.com", role="admin"))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND application_name = 'auth'"

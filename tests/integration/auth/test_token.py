@@ -5,22 +5,23 @@ from typing import Any
 
 import httpx
 import pytest
+from jose import jwk
 
-from common import security
+from common.web import tokens
 from tests.fixtures.auth import PASSWORD, SYNC_SECRET, assert_problem, bearer, login, register
 
 CLIENT = {"grant_type": "client_credentials"}
 
 
 class Published:
-    """A KeySource over the published set, as the other services have it."""
+    """A KeyProvider over the published set, as the other services have it."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def key(self, kid: str) -> Any:
         answer = await self._client.get("/.well-known/jwks.json")
-        keys = {item["kid"]: security.jwk.construct(item, "ES256") for item in answer.json()["keys"]}
+        keys = {item["kid"]: jwk.construct(item, "ES256") for item in answer.json()["keys"]}
         return keys.get(kid)
 
 
@@ -54,8 +55,8 @@ async def test_sync_proves_itself_by_form_or_by_header(auth: httpx.AsyncClient) 
         body = answer.json()
         assert (body["token_type"], body["expires_in"], body["scope"]) == ("bearer", 300, "catalog:import")
         assert "refresh_token" not in body
-        principal = await security.verify(body["access_token"], Published(auth))
-        assert principal == security.Principal("sync", "service", frozenset({"catalog:import"}))
+        token = await tokens.verify(body["access_token"], Published(auth))
+        assert (token.subject, token.role, token.scopes) == ("sync", "service", {"catalog:import"})
 
 
 @pytest.mark.parametrize("client", [("sync", "wrong"), ("sync", ""), ("catalog", SYNC_SECRET), ("", ""), ("sync", "é")])

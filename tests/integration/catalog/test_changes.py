@@ -238,7 +238,7 @@ class TestRestore:
         self, catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings, mirrored: str
     ) -> None:
         from catalog import products
-        from common.db import Database
+        from common.web.database import Database
 
         paths = [mirrored, *[f"/products/{(await create(catalog, auth_process))['id']}" for _ in range(3)]]
         for path in paths[:3]:

@@ -81,7 +81,7 @@ async def test_reads(catalog: httpx.AsyncClient, auth_process: Auth) -> None:
 
 def test_the_cost_grows_with_the_length_alone() -> None:
     from catalog.conditions import _Tags
-    from common.errors import BadRequest
+    from common.web.errors import BadRequest
 
     def cost(text: str) -> float:
         began = time.process_time()

@@ -14,7 +14,7 @@ import pytest
 import auth.errors
 import sync.errors
 from catalog import errors as catalog_errors
-from common.errors import ApiError
+from common.web.errors import ApiError
 
 PAGES = ("/", "/problems", "/docs", "/redoc", "/docs/start.js", "/docs/style.css", "/docs/README.md", "/favicon.ico")
 

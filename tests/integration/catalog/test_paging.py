@@ -82,7 +82,7 @@ class TestDeep:
             running.pop()
             return await fetch(query, params)
 
-        from common.db import Database
+        from common.web.database import Database
 
         fetch, released = Database.fetch, asyncio.Event()
         monkeypatch.setattr(

@@ -213,7 +213,8 @@ class TestMoney:
     @given(cents=st.integers(1, 999_999_999_999))
     def test_price_leaves_as_it_came(self, cents: int) -> None:
         from catalog.schemas import ProductIn
-        from common.json import dumps, loads
+        from common.json_encoding import dumps
+        from common.web.strict_json import loads
 
         price = Decimal(cents) / 100
         body = loads(json.dumps(LAPTOP).replace("999.99", str(price)).encode())

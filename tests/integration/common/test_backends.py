@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from common import context
-from common.db import Database
+from common.deadlines import start_deadline
+from common.web.database import Database
 from tests.fixtures.catalog import Auth, dsn
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
 
@@ -70,11 +70,11 @@ async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogS
     await db.open()
 
     async def slow() -> None:
-        context.start_deadline(0.3, 0.6)
+        start_deadline(0.3, 0.6)
         if way == "fetch":
             await db.fetch("SELECT pg_sleep(50)")
         else:
-            async with db.session() as session:
+            async with db.transaction() as session:
                 await (await session.connection()).exec_driver_sql("SELECT pg_sleep(50)")
 
     try:
@@ -87,7 +87,7 @@ async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogS
         assert 1 <= seen["most"] <= BOUND
         active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(50)' AND state = 'active'"
         await eventually(catalog_settings, active, (0,))
-        context.start_deadline(5, 5)
+        start_deadline(5, 5)
         assert await db.fetch("SELECT 1") == [(1,)]
     finally:
         await db.close()
@@ -101,7 +101,7 @@ async def test_the_server_looks_whether_a_process_is_still_there(catalog_setting
     names = ["client_connection_check_interval", "lock_timeout", "statement_timeout"]
     try:
         assert [row[1] for row in await db.fetch(query, [names])] == ["1000", "3000", "5000"]
-        async with db.session() as session:
+        async with db.transaction() as session:
             rows = await (await session.connection()).exec_driver_sql(query, (names,))
             assert [row[1] for row in rows] == ["1000", "3000", "60000"]
     finally:

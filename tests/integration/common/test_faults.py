@@ -73,7 +73,7 @@ def unreliable(settings: CatalogSettings, log: Path, faults: str) -> Iterator[Un
             until(made.live)
             yield made
             assert process.poll() is None, log.read_text()
-            assert made.warnings() == [f"faults are injected on purpose: FAULTS={faults}"]
+            assert made.warnings() == [f"fault injection is on: FAULTS={faults}"]
     finally:
         process.kill()
         process.wait()

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
-from common import context
-from common.redis import connect
+from common.deadlines import start_deadline
+from common.redis_client import connect
 from sync import queue
 from sync.postgres import Postgres
 from sync.settings import SyncSettings
@@ -113,7 +113,7 @@ async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent:
     address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     url = SecretStr(postgres.replace(f"{host}:{port}", address))
     db = Postgres(settings.model_copy(update={"database_url": url}), application="test")
-    context.start_deadline(SECONDS, SECONDS)
+    start_deadline(SECONDS, SECONDS)
     assert await db.fetch("SELECT 1") == [(1,)]
     frozen.set()
     with pytest.raises(psycopg.OperationalError):

@@ -7,8 +7,9 @@ import pytest
 from jose import jwk, jws
 from jose.utils import base64url_encode
 
-from common.errors import Unauthenticated, Unavailable
-from common.security import ALGORITHM, Jwks, verify
+from common.web.errors import Unauthenticated, Unavailable
+from common.web.jwks import JWKSClient
+from common.web.tokens import ALGORITHM, verify
 from tests.fixtures.catalog import Auth
 
 
@@ -34,16 +35,16 @@ def source(auth_process: Auth) -> Source:
 
 
 @pytest.fixture
-async def keys(source: Source) -> AsyncIterator[Jwks]:
+async def keys(source: Source) -> AsyncIterator[JWKSClient]:
     async with httpx.AsyncClient(transport=httpx.MockTransport(source.answer)) as http:
-        yield Jwks(source.url, http)
+        yield JWKSClient(source.url, http)
 
 
 def token_of(auth: Auth) -> str:
     return auth.admin["Authorization"].removeprefix("Bearer ")
 
 
-async def test_a_token_is_verified_by_the_key_that_it_names(keys: Jwks, auth_process: Auth) -> None:
+async def test_a_token_is_verified_by_the_key_that_it_names(keys: JWKSClient, auth_process: Auth) -> None:
     assert (await verify(token_of(auth_process), keys)).role == "admin"
     _, body, signature = token_of(auth_process).split(".")
     header = base64url_encode(b'{"alg":"ES256","typ":"at+jwt","kid":"another"}').decode()
@@ -53,29 +54,29 @@ async def test_a_token_is_verified_by_the_key_that_it_names(keys: Jwks, auth_pro
 
 
 async def test_keys_serve_on_while_auth_is_away(
-    keys: Jwks, source: Source, auth_process: Auth, monkeypatch: pytest.MonkeyPatch
+    keys: JWKSClient, source: Source, auth_process: Auth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await verify(token_of(auth_process), keys)).role == "admin"
     source.away = True
     asked = source.asked
     # Old enough to be fetched anew, again and again.
     for name, seconds in (("FRESH", 0.0), ("THROTTLE", 0.0)):
-        monkeypatch.setattr(Jwks, name, seconds)
+        monkeypatch.setattr(JWKSClient, name, seconds)
     for _ in range(3):
         assert (await verify(token_of(auth_process), keys)).role == "admin"
     assert source.asked == asked + 3
-    monkeypatch.setattr(Jwks, "STALE", 0.0)
+    monkeypatch.setattr(JWKSClient, "STALE", 0.0)
     with pytest.raises(Unavailable):
         await verify(token_of(auth_process), keys)
 
 
-async def test_a_token_that_is_too_long_is_not_looked_at(keys: Jwks, source: Source) -> None:
+async def test_a_token_that_is_too_long_is_not_looked_at(keys: JWKSClient, source: Source) -> None:
     with pytest.raises(Unauthenticated, match="too long"):
         await verify("a" * 4097, keys)
     assert not source.asked
 
 
-async def test_a_key_of_somebody_else_verifies_nothing(keys: Jwks, auth_process: Auth) -> None:
+async def test_a_key_of_somebody_else_verifies_nothing(keys: JWKSClient, auth_process: Auth) -> None:
     (known,) = (await keys._http.get(keys._url)).json()["keys"]
     other = jwk.construct({"kty": "oct", "k": "c2VjcmV0"}, "HS256")
     forged = jws.sign({"sub": "x"}, other.to_dict()["k"], {"kid": known["kid"], "typ": "at+jwt"}, "HS256")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
-from common.db import Database
+from common.web.database import Database
 from stack.postgres import Postgres
 from stack.valkey import Valkey
 from tests.fixtures.service import serving
@@ -174,7 +174,7 @@ async def test_a_job_outside_a_request_does_not_wait_forever(
     monkeypatch.setattr("common.connection.DEFAULT_WAIT", 0.5)
     settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
     db = Database(settings, application="test")
-    async with db.session() as session:
+    async with db.transaction() as session:
         assert await session.scalar(text("SELECT 1")) == 1
         frozen = family(own_postgres)
         for process in frozen:

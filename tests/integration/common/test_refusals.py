@@ -20,7 +20,7 @@ from tests.fixtures.stack import until
 
 WRONG = "Wr0ng-canary"
 PASSWORD = "PostgreSQL refuses the password in DATABASE_URL: correct it"
-DATABASE = "PostgreSQL knows no such role or database: make the roles and schemas with "
+DATABASE = "PostgreSQL has no such role or database: make the roles and schemas with "
 AWAY = "no connection to PostgreSQL: check DATABASE_URL and the network"
 REDIS = "Redis refuses the password in REDIS_URL: correct it"
 
@@ -56,7 +56,7 @@ def health(url: str) -> httpx.Response | None:
 def told(log: Path) -> list[str]:
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
     # The services have checks of their own besides.
-    said = [line["message"] for line in lines if line["logger"] == "common.causes"]
+    said = [line["message"] for line in lines if line["logger"] == "common.diagnostics"]
     return [message for message in said if message.startswith(("postgres: ", "redis: "))]
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
-from common import body, protocol
-from common.errors import Unprocessable
-from common.middleware import AdmissionMiddleware
+from common.web import body, protocol
+from common.web.errors import Unprocessable
+from common.web.middleware import AdmissionMiddleware
 from tests.fixtures.auth import assert_problem
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving

@@ -10,7 +10,7 @@ import pytest
 
 from auth.passwords import NOBODYS, Passwords, cpus
 from auth.turns import Turns
-from common.errors import Unavailable
+from common.web.errors import Unavailable
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ import pytest
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from common import context, faults
-from common.middleware import DeadlineMiddleware
+from common import faults
+from common.deadlines import time_left
 from common.settings import ServiceSettings
+from common.web.faults import FaultMiddleware
+from common.web.middleware import DeadlineMiddleware
 
 STORES = {"DATABASE_URL": "postgresql://catalog_svc:bYq4@host/products", "REDIS_URL": "redis://host"}
 EVERYTHING = "latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2"
@@ -54,26 +56,26 @@ def test_production_refuses_even_a_share_of_0() -> None:
     assert settings("", app_env="production").faults == ""
 
 
-def strikes(kind: str, share: float, monkeypatch: pytest.MonkeyPatch) -> int:
+def count_failures(kind: str, share: float, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setitem(faults._faults, kind, (share, 0))
-    return sum(faults.strikes(kind) for _ in range(1000))
+    return sum(faults.should_fail(kind) for _ in range(1000))
 
 
 def test_a_share_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (strikes("error", 0, monkeypatch), strikes("error", 1, monkeypatch)) == (0, 1000)
+    assert (count_failures("error", 0, monkeypatch), count_failures("error", 1, monkeypatch)) == (0, 1000)
     # 14 standard deviations on either side.
-    assert 300 < strikes("error", 0.5, monkeypatch) < 700
-    assert not faults.strikes("redis"), "a kind that nobody asked for"
+    assert 300 < count_failures("error", 0.5, monkeypatch) < 700
+    assert not faults.should_fail("redis"), "a kind that nobody asked for"
 
 
 async def test_a_wait_leaves_the_dependencies_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[float] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        left.append(context.patience(0.0))
+        left.append(time_left(0.0))
 
     monkeypatch.setitem(faults._faults, "latency", (1, 0.3))
-    impatient = DeadlineMiddleware(faults.layer(app), longest=0.2)
+    impatient = DeadlineMiddleware(FaultMiddleware(app), longest=0.2)
     await impatient({"type": "http", "path": "/products"}, None, None)  # type: ignore[arg-type]
     assert left[0] > 0.1
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidJSON
-from common.json import dumps, loads
+from common.json_encoding import dumps
+from common.web.errors import InvalidJSON
+from common.web.strict_json import loads
 
 
 @pytest.mark.parametrize(

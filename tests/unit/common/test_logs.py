@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from common import context, logs
+from common import logs
+from common.request_ids import request_id
 
 SECRETS = {
     "Authorization: Bearer abc.def-123_x": "abc.def",
@@ -34,14 +35,14 @@ def test_leaves_the_rest() -> None:
 
 
 def test_a_line_is_json_with_the_request(caplog: pytest.LogCaptureFixture) -> None:
-    token = context.request_id.set("req-1")
+    token = request_id.set("req-1")
     try:
         record = logging.makeLogRecord(
             {"msg": 'line\n"two" %s', "args": ("\u2028",), "levelname": "INFO", "status": 200}
         )
         line = logs._JSONFormatter("catalog").format(record)
     finally:
-        context.request_id.reset(token)
+        request_id.reset(token)
     assert "\n" not in line
     fields = json.loads(line)
     assert (fields["service"], fields["request_id"], fields["status"], fields["level"]) == (

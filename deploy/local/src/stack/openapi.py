@@ -12,8 +12,8 @@ import catalog.settings
 import sync.app
 import sync.settings
 from common import __version__
-from common.problems import Problem
 from common.settings import ServiceSettings
+from common.web.problems import Problem
 
 __all__ = ["PATH", "merged", "rendered"]
 

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL whose waits end in time, and whose backend is counted until it has gone."""
+"""A connection to PostgreSQL whose waits end in time, and whose backend counts as ours until it has exited."""
 
 import asyncio
 import contextlib
@@ -13,25 +13,25 @@ from psycopg import AsyncConnection, generators, waiting
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGcancelConn
 
-from common import context
+from common.deadlines import extend_deadline, time_left
 
-__all__ = ["Connection", "Server", "Silent"]
+__all__ = ["CHECK_SECONDS", "Connection", "Server", "ServerUnresponsive"]
 
 log = logging.getLogger(__name__)
 
 # Outside a request (jobs, start-up) no single wait may take longer.
 DEFAULT_WAIT = 30.0
-# How often a wait looks whether it has taken too long.
+# How often a wait checks whether it has taken too long.
 CHECK_SECONDS = 0.05
-# A wait that has heard nothing for so long asks on another connection whether the server is there, for so long.
-ASK_AFTER, ASK_SECONDS = 0.2, 0.4
-# How long a new connection waits for one of ours to end, a cancellation for the server, and at the very longest an
-# old backend keeps its place: a bit longer than the longest statement_timeout.
-PLACE_SECONDS, CANCEL_SECONDS, END_SECONDS = 2.0, 1.0, 65.0
+# A wait without an answer for so long pings the server on another connection, for so long.
+PING_AFTER, PING_SECONDS = 0.2, 0.4
+# How long a new connection waits for a free slot, a cancellation for the server, and at most an old backend keeps
+# its slot: a bit longer than the longest statement_timeout.
+SLOT_SECONDS, CANCEL_SECONDS, EXIT_SECONDS = 2.0, 1.0, 65.0
 CLOSE_SECONDS = 0.5
 
 
-class Silent(psycopg.OperationalError):
+class ServerUnresponsive(psycopg.OperationalError):
     """The server did not answer in time."""
 
 
@@ -39,161 +39,161 @@ class Connection(AsyncConnection[Any]):
     """A psycopg connection whose waits end at the request's deadline even if the server is frozen.
 
     psycopg's own cancellation waits for the server's answer, which takes 10 s and more when there is none. Here an
-    overdue connection is closed for us at once; on the side its statement is cancelled, and its backend counts as
-    one of ours until it has gone.
+    overdue connection is closed at once on our side; a task cancels its statement, and its backend keeps its slot
+    until it has exited.
     """
 
     server: "Server"
-    _leave: "weakref.finalize[[], Any]"
+    _release: "weakref.finalize[[], Any]"
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, server: "Server", **options: Any) -> Self:  # type: ignore[override]
-        """A connection of this process; `server` hears of it, and of what the server said if there is none."""
-        await server.enter()
+        """A connection in a slot of `server`, which keeps the reason when there is none to be had."""
+        await server.acquire_slot()
         try:
             connection = await super().connect(conninfo, **options)
         except BaseException as error:
-            server.leave()
-            server.refused = error if isinstance(error, psycopg.OperationalError) else None
+            server.release_slot()
+            server.refusal = error if isinstance(error, psycopg.OperationalError) else None
             raise
-        connection.server, server.refused = server, None
-        connection._leave = weakref.finalize(connection, server.leave_soon)
-        server.answered = asyncio.get_running_loop().time()
+        connection.server, server.refusal = server, None
+        connection._release = weakref.finalize(connection, server.release_slot_threadsafe)
+        server.last_answered = asyncio.get_running_loop().time()
         return connection
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; raises OperationalError at the deadline."""
         try:
-            value = await waiting.wait_async(self.server.watched(gen), self.pgconn.socket, interval=CHECK_SECONDS)
-        except (Silent, asyncio.CancelledError):
+            value = await waiting.wait_async(self.server.with_deadline(gen), self.pgconn.socket, interval=CHECK_SECONDS)
+        except (ServerUnresponsive, asyncio.CancelledError):
             self._end(cancel=True)
             raise
         except psycopg.OperationalError:
             if self.closed:
-                self._leave()
+                self._release()
             raise
-        self.server.answered = asyncio.get_running_loop().time()
+        self.server.last_answered = asyncio.get_running_loop().time()
         return value
 
     async def close(self) -> None:
         if not self.closed:
             self._end(cancel=False)
         self._closed = True
-        self._leave()
+        self._release()
 
     def _end(self, *, cancel: bool) -> None:
-        """Close the connection for us, and leave its backend to the server's care."""
+        """Close our side of the connection, and let the server object wait for the backend's exit."""
         try:
-            # The same connection for the kernel: its end is that of the backend.
+            # A second descriptor of the same socket: it reads end-of-file when the backend exits.
             peer = socket.socket(fileno=os.dup(self.pgconn.socket))
         except (psycopg.OperationalError, OSError):
             self.pgconn.finish()
             return
-        asking = self.pgconn.cancel_conn() if cancel else None
+        cancel_conn = self.pgconn.cancel_conn() if cancel else None
         self.pgconn.finish()
-        if self._leave.detach():
-            self.server.ends(peer, asking)
+        if self._release.detach():
+            self.server.await_exit(peer, cancel_conn)
 
 
 class Server:
-    """What this process knows of its PostgreSQL, and the number of backends that it has there: `most` at most."""
+    """The slots of this process in PostgreSQL, one per backend, `slots` at most; and whether the server is alive."""
 
-    def __init__(self, dsn: str, most: int, options: dict[str, Any]) -> None:
-        self.answered = float("-inf")
-        """When it last answered any connection of this process."""
-        self.refused: psycopg.OperationalError | None = None
+    def __init__(self, dsn: str, slots: int, options: dict[str, Any]) -> None:
+        self.last_answered = float("-inf")
+        """When the server last answered any connection of this process, by the loop's clock."""
+        self.refusal: psycopg.OperationalError | None = None
         """Why the last attempt to connect failed, if it did."""
         self._dsn = dsn
         self._options = options
-        self._places = asyncio.Semaphore(most)
+        self._slots = asyncio.Semaphore(slots)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asking: asyncio.Task[None] | None = None
-        self._other: AsyncConnection[Any] | None = None
+        self._pinging: asyncio.Task[None] | None = None
+        self._ping_connection: AsyncConnection[Any] | None = None
 
-    async def enter(self) -> None:
-        """A place for one more backend; raises OperationalError when all are taken for too long."""
+    async def acquire_slot(self) -> None:
+        """Raises OperationalError when all slots are taken for too long."""
         self._loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(PLACE_SECONDS):
-                await self._places.acquire()
+            async with asyncio.timeout(SLOT_SECONDS):
+                await self._slots.acquire()
         except TimeoutError:
             raise psycopg.OperationalError("all connections are still ending overdue statements") from None
 
-    def leave(self) -> None:
-        self._places.release()
+    def release_slot(self) -> None:
+        self._slots.release()
 
-    def leave_soon(self) -> None:
-        """`leave` for a connection that was collected as garbage, in whatever thread, maybe after the loop's end."""
+    def release_slot_threadsafe(self) -> None:
+        """For a connection that was garbage-collected: in any thread, maybe after the loop has ended."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.leave)
+            self._loop.call_soon_threadsafe(self.release_slot)
 
-    def ends(self, peer: socket.socket, asking: PGcancelConn | None) -> None:
-        """Cancel what a backend does, again and again if asked, and give its place back when it has gone."""
-        self._start(self._see_off(peer, asking))
+    def await_exit(self, peer: socket.socket, cancel_conn: PGcancelConn | None) -> None:
+        """Release a backend's slot when it has exited; until then cancel its statement repeatedly, if given a way."""
+        self._start(self._await_exit(peer, cancel_conn))
 
-    async def _see_off(self, peer: socket.socket, asking: PGcancelConn | None) -> None:
+    async def _await_exit(self, peer: socket.socket, cancel_conn: PGcancelConn | None) -> None:
         peer.setblocking(False)
         try:
-            async with asyncio.timeout(END_SECONDS):
-                while not await _is_gone(peer, asking):
+            async with asyncio.timeout(EXIT_SECONDS):
+                while not await _has_exited(peer, cancel_conn):
                     # A cancellation that came before its statement did nothing.
-                    if asking is not None:
-                        asking.reset()
+                    if cancel_conn is not None:
+                        cancel_conn.reset()
         except TimeoutError:
-            log.warning("a backend of PostgreSQL did not end within %g s", END_SECONDS)
+            log.warning("a backend of PostgreSQL did not end within %g s", EXIT_SECONDS)
         finally:
             peer.close()
-            self.leave()
+            self.release_slot()
 
-    def patience(self, waited: float = 0.0) -> float:
-        return context.patience(max(0.0, DEFAULT_WAIT - waited), self.answered)
+    def time_left(self, waited: float = 0.0) -> float:
+        return time_left(max(0.0, DEFAULT_WAIT - waited), self.last_answered)
 
-    def silent(self, asked: float, began: float) -> bool:
-        """Whether a wait is to end, by a check that was `asked` for then; a late check is our own lateness."""
+    def is_unresponsive(self, checked: float, began: float) -> bool:
+        """Whether a wait is to end. The last check was at `checked`: if this one is late, so is this process."""
         now = asyncio.get_running_loop().time()
-        context.forgive(now - asked - CHECK_SECONDS)
-        return not self.patience(now - began)
+        extend_deadline(now - checked - CHECK_SECONDS)
+        return not self.time_left(now - began)
 
-    def watched(self, gen: PQGen[Any]) -> PQGen[Any]:
-        """psycopg's exchange, given up when a check finds patience at its end."""
+    def with_deadline(self, gen: PQGen[Any]) -> PQGen[Any]:
+        """psycopg's exchange; raises ServerUnresponsive when a check finds no time left."""
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             state = next(gen)
             while True:
-                asked = clock()
+                checked = clock()
                 ready = yield state
-                if not ready and self.silent(asked, began):
-                    raise Silent("PostgreSQL does not answer")
-                if not ready and clock() - max(began, self.answered) > ASK_AFTER:
-                    self._ask()
+                if not ready and self.is_unresponsive(checked, began):
+                    raise ServerUnresponsive("PostgreSQL does not answer")
+                if not ready and clock() - max(began, self.last_answered) > PING_AFTER:
+                    self._ping()
                 state = gen.send(ready)
         except StopIteration as end:
             return end.value
 
-    def _ask(self) -> None:
-        """Ask on another connection, so that one slow statement is not taken for a server that is gone."""
-        if self._asking is None or self._asking.done():
-            self._asking = self._start(self._question())
+    def _ping(self) -> None:
+        """Ask on another connection, so that one slow statement is not taken for a frozen server."""
+        if self._pinging is None or self._pinging.done():
+            self._pinging = self._start(self._send_ping())
 
-    async def _question(self) -> None:
+    async def _send_ping(self) -> None:
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                if self._other is None:
-                    self._other = await AsyncConnection.connect(self._dsn, autocommit=True, **self._options)
-                await self._other.execute("SELECT")
+            async with asyncio.timeout(PING_SECONDS):
+                if self._ping_connection is None:
+                    self._ping_connection = await AsyncConnection.connect(self._dsn, autocommit=True, **self._options)
+                await self._ping_connection.execute("SELECT")
         except (psycopg.Error, TimeoutError, OSError):
-            self._forget_other()
+            self._drop_ping_connection()
         except asyncio.CancelledError:
-            self._forget_other()
+            self._drop_ping_connection()
             raise
         else:
-            self.answered = asyncio.get_running_loop().time()
+            self.last_answered = asyncio.get_running_loop().time()
 
-    def _forget_other(self) -> None:
-        if self._other is not None:
-            self._other.pgconn.finish()
-            self._other = None
+    def _drop_ping_connection(self) -> None:
+        if self._ping_connection is not None:
+            self._ping_connection.pgconn.finish()
+            self._ping_connection = None
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -202,30 +202,30 @@ class Server:
         return task
 
     async def close(self) -> None:
-        """See the last backends off, for a short time."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Wait a short time for the last backends to exit."""
+        if self._pinging is not None:
+            self._pinging.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        self._forget_other()
+        self._drop_ping_connection()
 
 
-async def _is_gone(peer: socket.socket, asking: PGcancelConn | None) -> bool:
-    """Cancel what the backend behind `peer` does, if asked, and tell whether it ends within a moment."""
+async def _has_exited(peer: socket.socket, cancel_conn: PGcancelConn | None) -> bool:
+    """Cancel the statement of the backend behind `peer`, if given a way, and wait a moment for its exit."""
     with contextlib.suppress(psycopg.Error):
-        if asking is not None:
-            asking.start()
-            await waiting.wait_conn_async(generators.cancel(asking), CHECK_SECONDS, CANCEL_SECONDS)
-    reading = asyncio.ensure_future(_read_to_the_end(peer))
+        if cancel_conn is not None:
+            cancel_conn.start()
+            await waiting.wait_conn_async(generators.cancel(cancel_conn), CHECK_SECONDS, CANCEL_SECONDS)
+    reading = asyncio.ensure_future(_read_until_eof(peer))
     done, _ = await asyncio.wait({reading}, timeout=CANCEL_SECONDS)
     reading.cancel()
     return bool(done)
 
 
-async def _read_to_the_end(peer: socket.socket) -> None:
+async def _read_until_eof(peer: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while await asyncio.get_running_loop().sock_recv(peer, 65536):
             pass

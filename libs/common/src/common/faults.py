@@ -1,9 +1,8 @@
-"""Faults on purpose, for developers: FAULTS=latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2
+"""Fault injection for developers: FAULTS=latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2
 
 Imported only when FAULTS is set, so that it costs nothing when it is not.
 """
 
-import asyncio
 import random
 import re
 from collections.abc import Callable
@@ -14,12 +13,8 @@ import psycopg.waiting
 import redis.asyncio.connection
 from prometheus_client.core import REGISTRY, CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common import context
-from common.problems import problem
-
-__all__ = ["install", "layer", "parse", "strikes"]
+__all__ = ["install", "latency_seconds", "parse", "should_fail"]
 
 log = getLogger(__name__)
 _ITEM = re.compile(r"((latency)|error|postgres|redis|source)=([01](?:\.0+)?|0?\.[0-9]+)(?(2):([0-9]{1,5}))").fullmatch
@@ -37,57 +32,46 @@ def parse(text: str) -> dict[str, tuple[float, float]]:
 
 
 def install(text: str) -> None:
-    """From now on PostgreSQL and Redis fail this process, and what it forks, as FAULTS says; call it once, at start."""
-    log.warning("faults are injected on purpose: FAULTS=%s", text)
+    """Let PostgreSQL and Redis fail for this process and what it forks, as FAULTS says; call it once, at start."""
+    log.warning("fault injection is on: FAULTS=%s", text)
     _faults.update(parse(text))
-    REGISTRY.register(_Figures())
-    _fail("postgres", psycopg.waiting, "wait_conn_async", lambda _: psycopg.OperationalError("FAULTS says so"))
+    REGISTRY.register(FaultCollector())
+    _fail("postgres", psycopg.waiting, "wait_conn_async", lambda _: psycopg.OperationalError("fault injection is on"))
     _fail("postgres", psycopg.AsyncCursor, "execute", lambda cursor: cursor.connection.pgconn.finish())
     _fail("postgres", psycopg.AsyncConnection, "commit", lambda connection: connection.pgconn.finish())
     for owner in (redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection):
-        _fail("redis", owner, "send_packed_command", lambda _: redis.ConnectionError("FAULTS says so"))
+        _fail("redis", owner, "send_packed_command", lambda _: redis.ConnectionError("fault injection is on"))
 
 
 def _fail(kind: str, owner: object, name: str, lose: Callable[..., Exception | None]) -> None:
-    """`lose` gives the error, or takes away what the call needs."""
+    """Let a method fail at times: `lose` returns the error to raise, or breaks what the call needs."""
     method = getattr(owner, name)
 
     def unreliable(*arguments: object, **options: object) -> object:
-        if strikes(kind) and (error := lose(arguments[0])):
+        if should_fail(kind) and (error := lose(arguments[0])):
             raise error
         return method(*arguments, **options)
 
     setattr(owner, name, unreliable)
 
 
-def strikes(kind: str) -> bool:
-    """Whether the call at hand is to fail by this kind of fault; it is counted then."""
-    if struck := random.random() < _faults.get(kind, (0,))[0]:  # noqa: S311
+def should_fail(kind: str) -> bool:
+    """Whether the call at hand is to fail by this kind of fault; counted if so."""
+    if injected := random.random() < _faults.get(kind, (0,))[0]:  # noqa: S311
         _injected[kind][0] += 1
         log.debug("injected: %s", kind)
-    return struck
+    return injected
 
 
-def layer(app: ASGIApp) -> ASGIApp:
-    """Lets requests wait, and answers them 503 before anything is done; those of probes pass."""
-
-    async def unreliable(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].endswith(("/health", "/livez")):
-            if strikes("latency"):
-                with context.extended():
-                    await asyncio.sleep(_faults["latency"][1])
-            if strikes("error"):
-                return await problem(scope, 503, "FAULTS says so.", headers={"Retry-After": "1"})(scope, receive, send)
-        await app(scope, receive, send)
-
-    return unreliable
+def latency_seconds() -> float:
+    return _faults["latency"][1]
 
 
-class _Figures(Collector):
-    """In memory that is shared with forked jobs, since nobody scrapes those."""
+class FaultCollector(Collector):
+    """Counts in memory that is shared with forked jobs, which Prometheus does not scrape."""
 
     def collect(self) -> list[Metric]:
-        counts = CounterMetricFamily("products_faults_injected", "Faults injected on purpose.", labels=["kind"])
+        counts = CounterMetricFamily("products_faults_injected", "Faults injected by FAULTS.", labels=["kind"])
         for kind, count in _injected.items():
             counts.add_metric([kind], count[0])
         return [counts]

@@ -1,4 +1,4 @@
-"""/health says whether this process can do its work now; /livez that it runs."""
+"""Readiness: the checks of a process, and their report."""
 
 import asyncio
 import re
@@ -7,17 +7,13 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
 
-from fastapi import APIRouter, Request
 from redis.asyncio import Redis
-from starlette.responses import Response
 
-from common import __version__, routing
-from common.causes import Changes, NotReady, cause
-from common.db import Database
-from common.json import JSONResponse
-from common.problems import problem
+from common import __version__
+from common.diagnostics import CheckLog, NotReady, describe
+from common.postgres import Postgres
 
-__all__ = ["Check", "Health", "postgres_check", "redis_check", "router"]
+__all__ = ["Check", "Health", "postgres_check", "redis_check"]
 
 Check = Callable[[], Awaitable[None]]
 Facts = Callable[[], Awaitable[dict[str, Any]]]
@@ -29,8 +25,8 @@ class Health:
     """Runs a service's checks, each under its own 1 s deadline, at most once a second.
 
     A failed critical check makes it `unavailable` (503), any other `degraded` (200), a drain `draining` (503).
-    `path` is where clients ask for it, since one gateway leads to several services. `facts` are members that
-    anybody may know; they are left out while PostgreSQL does not tell them.
+    `path` is the one that clients use, since one gateway leads to several services. `facts` are further public
+    members of the report, left out while they cannot be read.
     """
 
     def __init__(
@@ -48,7 +44,7 @@ class Health:
         self.draining = False
         self._checks = [(name, check, True) for name, check in critical.items()]
         self._checks += [(name, check, False) for name, check in (optional or {}).items()]
-        self._changes = Changes()
+        self._log = CheckLog()
         self._lock = asyncio.Lock()
         self._report: dict[str, Any] = {}
         self._expires = 0.0
@@ -62,15 +58,15 @@ class Health:
         return self._report | {"status": "draining"} if self.draining else self._report
 
     async def _run(self) -> dict[str, Any]:
-        results = await asyncio.gather(*(self._one(check, critical) for _, check, critical in self._checks))
+        results = await asyncio.gather(*(self._run_check(check, critical) for _, check, critical in self._checks))
         checks = {name: result for (name, _, _), result in zip(self._checks, results, strict=True)}
-        self._changes.tell(checks)
+        self._log.record(checks)
         failed = [check["critical"] for check in checks.values() if check["status"] != "ok"]
         status = "unavailable" if any(failed) else "degraded" if failed else "ok"
         report = {"status": status, "service": self.service, "version": __version__, "checks": checks}
-        return report | (await self._told() if status == "ok" and self._facts else {})
+        return report | (await self._read_facts() if status == "ok" and self._facts else {})
 
-    async def _told(self) -> dict[str, Any]:
+    async def _read_facts(self) -> dict[str, Any]:
         assert self._facts is not None
         task = asyncio.ensure_future(self._facts())
         done, _ = await asyncio.wait({task}, timeout=CHECK_SECONDS)
@@ -78,7 +74,7 @@ class Health:
             task.cancel()
         return task.result() if done and not task.exception() else {}
 
-    async def _one(self, check: Check, critical: bool) -> dict[str, Any]:
+    async def _run_check(self, check: Check, critical: bool) -> dict[str, Any]:
         began = time.perf_counter()
         # Detached: a check that ignores its cancellation must not hold up the answer.
         task = asyncio.ensure_future(check())
@@ -88,11 +84,11 @@ class Health:
             task.cancel()
             result |= {"status": "failed", "detail": f"no answer within {CHECK_SECONDS:g} s"}
         elif error := task.exception():
-            result |= {"status": "failed", "detail": cause(error)}
+            result |= {"status": "failed", "detail": describe(error)}
         return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
-def postgres_check(db: Database, service: str) -> Check:
+def postgres_check(db: Postgres, service: str) -> Check:
     """PostgreSQL answers, and this service's schema is at least as new as its code."""
     names = (path.name for path in (resources.files(service) / "migrations" / "versions").iterdir())
     head = max(int(match[1]) for name in names if (match := re.match(r"(\d{4})_\w+\.py$", name)))
@@ -114,28 +110,3 @@ def redis_check(redis: Redis) -> Check:
         await redis.ping()
 
     return check
-
-
-def router(path: str) -> APIRouter:
-    """`/health` and `/livez` for probes, and the same health under the `path` that clients know."""
-    made = routing.router("health")
-    made.add_api_route("/livez", livez, include_in_schema=False)
-    made.add_api_route(path, health, summary="Readiness, with each dependency")
-    if path != "/health":
-        made.add_api_route("/health", health, include_in_schema=False)
-    return made
-
-
-async def health(request: Request) -> Response:
-    """200 when the service can work (`ok`, or `degraded` without Redis), else 503."""
-    report = await request.state.health.report()
-    if report["status"] in ("ok", "degraded"):
-        return JSONResponse(report, headers={"Cache-Control": "no-store"})
-    failed = ", ".join(f"{name}: {check['detail']}" for name, check in report["checks"].items() if "detail" in check)
-    members = {key: report[key] for key in ("service", "version", "checks")} | {"state": report["status"]}
-    headers = {"Retry-After": "1", "Cache-Control": "no-store"}
-    return problem(request.scope, 503, failed or report["status"], title="Not ready", headers=headers, members=members)
-
-
-async def livez() -> Response:
-    return JSONResponse({"status": "ok"})

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from common import context, tracing
+from common import tracing
+from common.request_ids import request_id
 from common.settings import ServiceSettings
 
 __all__ = ["ACCESS", "mask", "setup"]
@@ -66,8 +67,8 @@ class _JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": _message(record),
         }
-        if (request_id := context.request_id.get()) != "-":
-            fields["request_id"] = request_id
+        if (current_id := request_id.get()) != "-":
+            fields["request_id"] = current_id
         if trace_id := tracing.trace_id():
             fields["trace_id"] = trace_id
         for key, value in _extras(record):

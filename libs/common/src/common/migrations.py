@@ -14,13 +14,13 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 
-from common.causes import BOOTSTRAP, refusal
+from common.diagnostics import BOOTSTRAP, permanent_refusal
 
 __all__ = ["config", "run", "upgrade"]
 
 log = getLogger(__name__)
 WAIT_SECONDS = 300.0
-# Who reads a table waits behind the migration that waits for it: less than the 0.6 s after which a request is given up.
+# Readers queue behind a waiting ALTER, so this stays under the 0.6 s after which a request is given up.
 LOCK_WAIT = "300ms"
 LOCK_ATTEMPTS = 10
 
@@ -72,8 +72,8 @@ def _wait_for_server(url: str) -> None:
             return
         except psycopg.OperationalError as error:
             said = str(error)
-        if no := refusal(said):
-            raise SystemExit(f"migrate: {no} ({said.splitlines()[0]})")
+        if refusal := permanent_refusal(said):
+            raise SystemExit(f"migrate: {refusal} ({said.splitlines()[0]})")
         if time.monotonic() >= end:
             raise SystemExit(f"migrate: no PostgreSQL within {WAIT_SECONDS:g} s: check DATABASE_URL and the network")
         if time.monotonic() >= next_word:

@@ -1,17 +1,17 @@
 """Settings that every service shares, and how they are read and refused."""
 
+import ipaddress
 import json
 import re
 import sys
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from common import forwarded
-
-__all__ = ["ServiceSettings", "check_secret", "faults_of", "load_settings"]
+__all__ = ["ServiceSettings", "check_secret", "faults_of", "load_settings", "parse_networks"]
 
 EXAMPLE_SECRETS = re.compile(r"change|example|secret-?key|password|^(.)\1+$", re.IGNORECASE)
 
@@ -82,7 +82,7 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _networks(cls, value: str) -> str:
         try:
-            forwarded.networks(value)
+            parse_networks(value)
         except ValueError:
             raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
         return value
@@ -147,3 +147,10 @@ def check_secret(value: SecretStr, app_env: str | None) -> SecretStr:
     if app_env == "production" and EXAMPLE_SECRETS.search(text):
         raise ValueError("looks like an example; make one with: openssl rand -base64 48")
     return value
+
+
+def parse_networks(setting: str) -> list[IPv4Network | IPv6Network]:
+    """FORWARDED_ALLOW_IPS: addresses and networks, separated by commas, or `*`. Raises ValueError."""
+    if setting.strip() == "*":
+        return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
+    return [ipaddress.ip_network(part.strip()) for part in setting.split(",") if part.strip()]

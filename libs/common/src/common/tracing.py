@@ -7,7 +7,7 @@ from typing import Any
 
 from common.settings import ServiceSettings
 
-__all__ = ["current_traceparent", "flush", "instrument_connection", "of_requests", "setup", "span", "trace_id"]
+__all__ = ["current_traceparent", "fastapi_telemetry", "flush", "instrument_connection", "setup", "span", "trace_id"]
 
 FLUSH_SECONDS = 2.0
 _provider: Any = None
@@ -51,7 +51,7 @@ def flush() -> None:
         flushing.join(FLUSH_SECONDS)
 
 
-def of_requests() -> dict[str, Any]:
+def fastapi_telemetry() -> dict[str, Any]:
     """FastAPI's own telemetry: a server span for each request, named by its route, when tracing is on."""
     return {
         "tracing": _provider is not None,

@@ -29,7 +29,7 @@ def main() -> None:
     settings = load_settings(AuthSettings)
     if arguments.command == "serve":
         from auth.app import build
-        from common import app
+        from common.web import app
 
         app.serve("auth", settings, lambda: build(settings))
         return
@@ -49,7 +49,7 @@ async def _create_admin(settings: AuthSettings, typed: str) -> None:
     from auth.passwords import Passwords
     from auth.registration import ensure_admin
     from auth.schemas import accept_email, accept_password
-    from common.db import Database
+    from common.web.database import Database
 
     email = Email(_accepted("email", accept_email, typed))
     password = _accepted("password", accept_password, _password())
@@ -66,7 +66,7 @@ async def _delete_user(settings: AuthSettings, typed: str, *, force: bool) -> No
     from auth.emails import Email
     from auth.registration import delete_user
     from auth.schemas import accept_email
-    from common.db import Database
+    from common.web.database import Database
 
     email = Email(_accepted("email", accept_email, typed, command="delete-user"))
     db = Database(settings, application="auth delete-user")

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -15,21 +14,23 @@ from auth.login import Login
 from auth.passwords import Passwords
 from auth.registration import Registration
 from auth.settings import AuthSettings
-from common import app, redis
-from common.db import Database
+from auth.state import State
+from common import redis_client
 from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
+from common.web.app import Service, create_app
+from common.web.database import Database
 
 __all__ = ["build"]
 
 DELETION_SECONDS = 3600.0
 
 
-def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> app.Service:
+def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> Service:
     """Auth, ready to be served; `clock` is what the waits after wrong passwords are measured with."""
     secret = settings.secret_key.get_secret_value()
     db = Database(settings, application="auth")
-    counters = redis.connect(settings)
+    counters = redis_client.connect(settings)
     keyring = KeyRing(db, secret)
     critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}
     optional = {"redis": redis_check(counters)}
@@ -43,7 +44,7 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
     )
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         passwords = Passwords()
         await db.open()
         async with repeated("deletion of ended sessions", partial(sessions.delete_ended, db), DELETION_SECONDS):
@@ -51,6 +52,7 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
                 "db": db,
                 "health": checks,
                 "keys": keyring,
+                "keyring": keyring,
                 "login": Login(settings, db, keyring, passwords, limits),
                 "registration": Registration(settings.admin_registration, passwords, limits),
             }
@@ -58,4 +60,4 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
         await counters.aclose()
         await db.close()
 
-    return app.create("auth", settings, [routes.router], lifespan, checks)
+    return create_app("auth", settings, [routes.router], lifespan, checks)

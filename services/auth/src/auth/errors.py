@@ -1,6 +1,6 @@
 """Auth's own errors. Those of /auth/token also carry the `error` member of RFC 6749."""
 
-from common.errors import ApiError, BadRequest, Conflict, Forbidden, Unauthenticated, Unavailable
+from common.web.errors import ApiError, BadRequest, Conflict, Forbidden, Unauthenticated, Unavailable
 
 __all__ = [
     "AdminRefused",

@@ -11,9 +11,9 @@ from jose import jwk, jws
 from auth import keys
 from auth.errors import SigningKeyUnreadable
 from auth.models import SigningKey
-from common.causes import NotReady
-from common.db import Database
-from common.security import ALGORITHM
+from common.diagnostics import NotReady
+from common.web.database import Database
+from common.web.tokens import ALGORITHM, AccessToken
 
 __all__ = ["KeyRing"]
 
@@ -29,7 +29,7 @@ class _Keys:
 
 
 class KeyRing:
-    """A `KeySource` over the table, read when first needed and again when older than 5 s.
+    """A `KeyProvider` over the table, read when first needed and again when older than 5 s.
 
     While the database is away the last good keys serve on.
     """
@@ -55,10 +55,10 @@ class KeyRing:
         """Raises SigningKeyUnreadable when no token can be signed."""
         await self._signer()
 
-    async def sign(self, claims: dict[str, Any]) -> str:
-        """A token with these claims (RFC 9068); raises SigningKeyUnreadable."""
+    async def sign(self, token: AccessToken) -> str:
+        """The signed form of `token` (RFC 9068); raises SigningKeyUnreadable."""
         kid, private = await self._signer()
-        return jws.sign(claims, private, {"kid": kid, "typ": "at+jwt"}, ALGORITHM)
+        return jws.sign(token.claims(), private, {"kid": kid, "typ": "at+jwt"}, ALGORITHM)
 
     async def _signer(self) -> tuple[str, Any]:
         signing = (await self._current()).signing
@@ -94,11 +94,11 @@ class KeyRing:
         self._due = time.monotonic() + self.FRESH
 
     async def _read(self) -> list[SigningKey]:
-        async with self._db.reading() as db:
+        async with self._db.read_session() as db:
             rows = await keys.list_published(db)
         if any(row.state == "active" for row in rows):
             return rows
-        async with self._db.session() as writing:
+        async with self._db.transaction() as writing:
             await keys.add_first(writing, self._wrapping)
             return await keys.list_published(writing)
 

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import SigningKey
-from common.json import dumps
-from common.security import ALGORITHM
+from common.json_encoding import dumps
+from common.web.tokens import ALGORITHM
 
 __all__ = ["Wrapping", "add_first", "list_published", "make"]
 

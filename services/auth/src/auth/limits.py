@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from auth.counters import Counters, LocalCounters, RedisCounters, Rule
-from common.errors import TooManyRequests
+from common.web.errors import TooManyRequests
 
 __all__ = ["Limits"]
 

@@ -21,9 +21,9 @@ from auth.models import RefreshToken, User
 from auth.passwords import Passwords
 from auth.schemas import ServiceTokenOut, TokenOut
 from auth.settings import AuthSettings
-from common.db import Database
-from common.errors import TooManyRequests
-from common.security import AUDIENCE, ISSUER
+from common.web.database import Database
+from common.web.errors import TooManyRequests
+from common.web.tokens import AccessToken, Client, Role, Scope
 
 __all__ = ["Login", "hash_token"]
 
@@ -32,8 +32,6 @@ LOGINS = Counter("products_auth_logins", "Logins by outcome: passed, refused, th
 REFRESHES = Counter(
     "products_auth_refreshes", "Refreshes by outcome: rotated, repeated, reused, refused, throttled.", ["outcome"]
 )
-SYNC_CLIENT = "sync"
-SYNC_SCOPE = "catalog:import"
 SERVICE_TOKEN_SECONDS = 300
 GRACE, MINUTE = timedelta(seconds=10), timedelta(minutes=1)
 REFRESHES_PER_MINUTE = 10
@@ -73,7 +71,7 @@ class Login:
 
     async def _prove(self, email: Email, password: str, address: str) -> User | None:
         # The connection goes back before the hashing: none is held over it.
-        async with self._db.reading() as db:
+        async with self._db.read_session() as db:
             user = await users.find_by_email(db, email)
         known = user.password_hash if user else None
         right = await self._passwords.verify(password, known, account=email.key, address=address)
@@ -94,7 +92,7 @@ class Login:
         Later, or once the successor is used, one of the two is stolen: then the whole session ends, and stays
         ended although this raises.
         """
-        async with self._db.session() as db:
+        async with self._db.transaction() as db:
             pair = await self._rotate(db, presented, now or datetime.now(UTC))
         if pair is None:
             raise RefreshRefused
@@ -137,20 +135,20 @@ class Login:
         """A token with which sync writes imports; raises InvalidClient."""
         known = self._settings.sync_client_secret.get_secret_value()
         right = hmac.compare_digest(client_secret.encode(), known.encode())
-        if client_id != SYNC_CLIENT or not right:
+        if client_id != Client.SYNC or not right:
             raise InvalidClient
-        token = await self._sign(SYNC_CLIENT, "service", SERVICE_TOKEN_SECONDS, scope=SYNC_SCOPE)
-        return ServiceTokenOut(access_token=token, expires_in=SERVICE_TOKEN_SECONDS, scope=SYNC_SCOPE)
+        scopes = frozenset({Scope.CATALOG_IMPORT})
+        expires_at = int(time.time()) + SERVICE_TOKEN_SECONDS
+        token = AccessToken(subject=Client.SYNC, role=Role.SERVICE, scopes=scopes, expires_at=expires_at)
+        signed = await self._keyring.sign(token)
+        return ServiceTokenOut(access_token=signed, expires_in=SERVICE_TOKEN_SECONDS, scope=" ".join(scopes))
 
     async def _pair(self, user: User, session_id: uuid.UUID, refresh_token: str) -> TokenOut:
         seconds = self._settings.access_token_seconds
-        access_token = await self._sign(str(user.id), user.role, seconds, sid=str(session_id))
+        expires_at = int(time.time()) + seconds
+        token = AccessToken(subject=str(user.id), role=user.role, session_id=str(session_id), expires_at=expires_at)
+        access_token = await self._keyring.sign(token)
         return TokenOut(access_token=access_token, expires_in=seconds, refresh_token=refresh_token)
-
-    async def _sign(self, subject: str, role: str, seconds: int, **more: str) -> str:
-        now = int(time.time())
-        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "role": role, "jti": uuid.uuid4().hex}
-        return await self._keyring.sign(claims | {"iat": now, "exp": now + seconds} | more)
 
 
 def hash_token(token: str) -> bytes:

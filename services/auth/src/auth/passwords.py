@@ -11,7 +11,7 @@ from typing import TypeVar
 from passlib.context import CryptContext  # type: ignore[import-untyped]
 
 from auth.turns import Turns
-from common import context
+from common.deadlines import paused_deadline
 
 __all__ = ["Passwords", "cpus"]
 
@@ -48,7 +48,7 @@ class Passwords:
         return bool(matches) and hashed is not None
 
     async def _run(self, work: Callable[[], T], account: str, address: str) -> T:
-        with context.extended():
+        with paused_deadline():
             await self._turns.begin(account, address)
             hashing = asyncio.get_running_loop().run_in_executor(self._pool, work)
             # Not when the caller goes away: a thread that works cannot be stopped.

@@ -2,104 +2,85 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Form, Request
+from fastapi import Depends, Form
 from starlette.responses import Response
 
 from auth import oauth, sessions
 from auth.emails import Email
-from auth.keyring import KeyRing
-from auth.login import Login, hash_token
+from auth.login import hash_token
 from auth.oauth import BasicClient
-from auth.permissions import Address, CurrentUser, OptionalPrincipal
-from auth.registration import Registration
+from auth.permissions import Address, CurrentUser, OptionalToken
 from auth.schemas import LoginIn, RefreshIn, RegisterIn, ServiceTokenOut, TokenIn, TokenOut, UserOut
-from common.db import WriteSession
-from common.json import JSONResponse
-from common.problems import describe
-from common.routing import router as make_router
+from auth.state import KeyRingDep, LoginDep, RegistrationDep
+from common.web.problems import problem_responses
+from common.web.routing import make_router
+from common.web.sessions import WriteSession
+from common.web.strict_json import JSONResponse
 
 __all__ = ["router"]
 
 router = make_router("auth")
 
 
-async def _registration(request: Request) -> Registration:
-    found: Registration = request.state.registration
-    return found
-
-
-async def _login(request: Request) -> Login:
-    found: Login = request.state.login
-    return found
-
-
-async def _keyring(request: Request) -> KeyRing:
-    found: KeyRing = request.state.keys
-    return found
-
-
 async def _no_store(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-TheRegistration = Annotated[Registration, Depends(_registration)]
-TheLogin = Annotated[Login, Depends(_login)]
-TheKeyRing = Annotated[KeyRing, Depends(_keyring)]
 NO_STORE = [Depends(_no_store)]
 
 
 @router.post(
     "/auth/register",
     status_code=201,
-    responses=describe(400, 401, 403, 409, 413, 415, 422, 429),
+    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429),
     openapi_extra={"security": [{}, {"OAuth2PasswordBearer": []}]},
 )
 async def register(
-    new: RegisterIn, inviter: OptionalPrincipal, address: Address, registration: TheRegistration, db: WriteSession
+    new: RegisterIn, caller: OptionalToken, address: Address, registration: RegistrationDep, db: WriteSession
 ) -> UserOut:
     """Make an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
     email = Email(new.email)
-    password_hash = await registration.prepare(email, new.password, new.role, address, inviter)
-    user = await registration.add(db, email, password_hash, new.role, inviter)
+    password_hash = await registration.prepare(email, new.password, new.role, address, caller)
+    user = await registration.add(db, email, password_hash, new.role, caller)
     return UserOut.model_validate(user)
 
 
-@router.post("/auth/login", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
-async def log_in(sent: LoginIn, address: Address, login: TheLogin, db: WriteSession) -> TokenOut:
+@router.post("/auth/login", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
+async def log_in(sent: LoginIn, address: Address, login: LoginDep, db: WriteSession) -> TokenOut:
     """Log in. After 5 wrong passwords the account must wait at that address: 60 s, doubling up to 15 minutes."""
     user = await login.admit(Email(sent.email), sent.password, address)
     return await login.open_session(db, user)
 
 
-@router.get("/auth/me", dependencies=NO_STORE, responses=describe(401, 403))
+@router.get("/auth/me", dependencies=NO_STORE, responses=problem_responses(401, 403))
 async def me(user: CurrentUser) -> UserOut:
     """The account of the token."""
     return UserOut.model_validate(user)
 
 
-@router.post("/auth/token", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
+@router.post("/auth/token", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
 async def token(
-    form: Annotated[TokenIn, Form()], client: BasicClient, address: Address, login: TheLogin, db: WriteSession
+    form: Annotated[TokenIn, Form()], client: BasicClient, address: Address, login: LoginDep, db: WriteSession
 ) -> TokenOut | ServiceTokenOut:
     """RFC 6749: `grant_type=password` with username (the email) and password, or `client_credentials`."""
     return await oauth.grant(form, client, address, login, db)
 
 
-@router.post("/auth/refresh", dependencies=NO_STORE, responses=describe(400, 401, 413, 415, 422, 429))
-async def refresh(sent: RefreshIn, login: TheLogin) -> TokenOut:
+@router.post("/auth/refresh", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
+async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
     """Trade a refresh token for a new pair. Sent again within 10 s it gives the same refresh token again, in case
     the answer was lost; later, or when that one is used already, it ends its whole session.
     """
     return await login.refresh(sent.refresh_token)
 
 
-@router.post("/auth/logout", status_code=204, responses=describe(400, 413, 415, 422))
+@router.post("/auth/logout", status_code=204, responses=problem_responses(400, 413, 415, 422))
 async def log_out(sent: RefreshIn, db: WriteSession) -> None:
     """End the session of a refresh token. Access tokens given before run out by themselves, in minutes."""
     await sessions.revoke_by_token(db, hash_token(sent.refresh_token))
 
 
-@router.get("/.well-known/jwks.json", responses=describe())
-async def jwks(keyring: TheKeyRing) -> Response:
+@router.get("/.well-known/jwks.json", responses=problem_responses())
+async def jwks(keyring: KeyRingDep) -> Response:
     """The public keys that verify access tokens (RFC 7517)."""
     return JSONResponse(await keyring.jwks(), headers={"Cache-Control": "public, max-age=60"})

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import RefreshToken, Session, User
-from common.db import Database
+from common.web.database import Database
 
 __all__ = [
     "add",
@@ -92,6 +92,6 @@ async def delete_ended(db: Database) -> None:
     for table, key, old in ((Session, Session.id, ended), (RefreshToken, RefreshToken.token_hash, used)):
         deleted = AT_ONCE
         while deleted == AT_ONCE:
-            async with db.session() as session:
+            async with db.transaction() as session:
                 some = old.limit(AT_ONCE).with_for_update(skip_locked=True)
                 deleted = len((await session.scalars(delete(table).where(key.in_(some)).returning(key))).all())

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict, deque
 
-from common.errors import Unavailable
+from common.web.errors import Unavailable
 
 __all__ = ["Turns"]
 

@@ -24,7 +24,7 @@ def main() -> None:
         migrations.upgrade("catalog")
         return
     from catalog.app import build
-    from common import app
+    from common.web import app
 
     app.serve("catalog", settings, lambda: build(settings))
 

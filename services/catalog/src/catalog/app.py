@@ -4,36 +4,37 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from catalog import docs, internal, products, routes
 from catalog.settings import CatalogSettings
-from common import app, redis
-from common.db import Database
+from common import redis_client
 from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
-from common.security import Jwks
+from common.web.app import Service, create_app
+from common.web.database import Database
+from common.web.jwks import JWKSClient
+from common.web.state import BaseState
 
 __all__ = ["build"]
 
 PURGE_SECONDS = 3600.0
 
 
-def build(settings: CatalogSettings) -> app.Service:
+def build(settings: CatalogSettings) -> Service:
     """The catalog, ready to be served."""
     db = Database(settings, application="catalog", loaders=products.JSON_LOADERS)
-    cache = redis.connect(settings)
+    cache = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
     http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))
-    keys = Jwks(settings.auth_url, http)
+    keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "catalog"), "keys": keys.check}
     checks = Health("catalog", critical=critical, optional={"redis": redis_check(cache)})
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[BaseState]:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
@@ -43,4 +44,4 @@ def build(settings: CatalogSettings) -> app.Service:
             await cache.aclose()
             await db.close()
 
-    return app.create("catalog", settings, [routes.router, internal.router, docs.router], lifespan, checks)
+    return create_app("catalog", settings, [routes.router, internal.router, docs.router], lifespan, checks)

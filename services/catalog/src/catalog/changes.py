@@ -8,8 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from catalog.schemas import Product, ProductChange, ProductIn
-from common.errors import Unprocessable
-from common.json import dumps
+from common.json_encoding import dumps
+from common.web.errors import Unprocessable
 
 __all__ = ["FIELDS", "changes", "document"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from catalog.errors import VersionConflict
-from common.errors import BadRequest
+from common.web.errors import BadRequest
 
 __all__ = ["ReadConditions", "WriteConditions"]
 

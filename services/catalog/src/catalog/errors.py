@@ -1,6 +1,6 @@
 """Catalog's own errors."""
 
-from common.errors import BadRequest, Conflict, NotFound, PreconditionFailed
+from common.web.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 
 __all__ = ["InvalidCursor", "ProductNotFound", "StaleImport", "VersionConflict"]
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from catalog.changes import FIELDS
 from catalog.errors import StaleImport
 from catalog.schemas import ImportPage, ImportResult, ImportState
-from common.json import dumps
+from common.json_encoding import dumps
 
 __all__ = ["merge", "open_run", "stage"]
 

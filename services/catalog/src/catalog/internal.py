@@ -10,13 +10,13 @@ from fastapi import Path, Request
 from catalog import importer
 from catalog.permissions import CanImport
 from catalog.schemas import ImportFence, ImportPage, ImportResult, ImportState
-from common import routing
-from common.db import WriteSession
-from common.errors import InvalidJSON, Unprocessable
+from common.web.errors import InvalidJSON, Unprocessable
+from common.web.routing import make_router
+from common.web.sessions import WriteSession
 
 __all__ = ["router"]
 
-router = routing.router("internal", max_body=16 * 1024 * 1024)
+router = make_router("internal", max_body=16 * 1024 * 1024)
 Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 RUN = "/internal/imports/{source}/runs/{run_id}"
 

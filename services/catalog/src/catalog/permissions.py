@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from common.security import Principal, requires
+from common.web.security import requires
+from common.web.tokens import AccessToken, Role, Scope
 
 __all__ = ["CanImport", "CanWriteProducts"]
 
-CanWriteProducts = Annotated[Principal, requires(role="admin")]
-CanImport = Annotated[Principal, requires(scope="catalog:import")]
+CanWriteProducts = Annotated[AccessToken, requires(Role.ADMIN)]
+CanImport = Annotated[AccessToken, requires(Scope.CATALOG_IMPORT)]

@@ -14,10 +14,10 @@ from catalog.changes import FIELDS
 from catalog.errors import ProductNotFound
 from catalog.paging import Paging
 from catalog.schemas import Page, Product, ProductIn
-from common import context
-from common.db import Database
-from common.errors import Unavailable
-from common.json import dumps
+from common.deadlines import paused_deadline
+from common.json_encoding import dumps
+from common.web.database import Database
+from common.web.errors import Unavailable
 
 __all__ = ["create", "delete", "etag", "get", "get_for_update", "page", "purge", "restore", "unpin", "update"]
 
@@ -117,7 +117,7 @@ async def _deep_page(db: Database) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     try:
         # Waiting for other clients is not waiting for PostgreSQL.
-        with context.extended():
+        with paused_deadline():
             async with asyncio.timeout(DEEP_WAIT_SECONDS):
                 await db.slow_reads.acquire()
     except TimeoutError:
@@ -183,7 +183,7 @@ async def purge(db: Database) -> int:
     """
     purged = 0
     while True:
-        async with db.session() as session:
+        async with db.transaction() as session:
             found = await session.scalars(text(statement), {"days": RESTORE_DAYS, "most": PURGED_AT_ONCE})
             count = len(found.all())
         purged += count

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Body, Path, Query, Request
+from fastapi import Body, Path, Query
 from pydantic import AfterValidator
 from starlette.responses import Response
 
@@ -11,15 +11,14 @@ from catalog.conditions import ReadConditions, WriteConditions
 from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
 from catalog.schemas import Product, ProductIn, ProductOut, ProductPage
-from common import routing
-from common.db import WriteSession
-from common.json import JSONResponse
-from common.problems import describe
-from common.routing import PlainInt
+from common.web.problems import problem_responses
+from common.web.routing import PlainInt, make_router
+from common.web.sessions import Db, WriteSession
+from common.web.strict_json import JSONResponse
 
 __all__ = ["router"]
 
-router = routing.router("products", max_body=128 * 1024)
+router = make_router("products", max_body=128 * 1024)
 # Anybody may keep a product, but has to ask whether it is still current.
 REVALIDATE = {"Cache-Control": "no-cache"}
 
@@ -54,22 +53,22 @@ Limit = Annotated[PlainInt, Query(ge=1, le=500)]
     "/products",
     summary="List products",
     response_model=None,
-    responses={200: {"model": ProductPage}, **describe(400, 422)},
+    responses={200: {"model": ProductPage}, **problem_responses(400, 422)},
 )
-async def list_products(request: Request, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_products(db: Db, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """A page of products in the order of their ids, with the total and the path of the next page."""
-    return JSONResponse(await products.page(request.state.db, Paging.of(skip, limit, cursor)), headers=REVALIDATE)
+    return JSONResponse(await products.page(db, Paging.of(skip, limit, cursor)), headers=REVALIDATE)
 
 
 @router.get(
     "/products/{product_id}",
     summary="Get a product",
     response_model=None,
-    responses={200: {"model": ProductOut}, 304: {"description": "Unchanged"}, **describe(404, 422)},
+    responses={200: {"model": ProductOut}, 304: {"description": "Unchanged"}, **problem_responses(404, 422)},
 )
-async def get_product(request: Request, product_id: ProductId, conditions: ReadConditions) -> Response:
+async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions) -> Response:
     """One product, with its version as a strong `ETag`."""
-    product = await products.get(request.state.db, product_id)
+    product = await products.get(db, product_id)
     tag = products.etag(product)
     if conditions.unchanged(tag):
         return Response(status_code=304, headers={"ETag": tag} | REVALIDATE)
@@ -81,7 +80,7 @@ async def get_product(request: Request, product_id: ProductId, conditions: ReadC
     summary="Create a product",
     status_code=201,
     response_model=None,
-    responses={201: {"model": ProductOut}, **describe(400, 401, 403, 413, 415, 422)},
+    responses={201: {"model": ProductOut}, **problem_responses(400, 401, 403, 413, 415, 422)},
 )
 async def create_product(product: ProductIn, _: CanWriteProducts, session: WriteSession) -> Response:
     """The answer names the new product's address in `Location` and its version in `ETag`."""
@@ -93,7 +92,7 @@ async def create_product(product: ProductIn, _: CanWriteProducts, session: Write
     "/products/{product_id}",
     summary="Change a product",
     response_model=None,
-    responses={200: {"model": ProductOut}, **describe(400, 401, 403, 404, 412, 413, 415, 422)},
+    responses={200: {"model": ProductOut}, **problem_responses(400, 401, 403, 404, 412, 413, 415, 422)},
 )
 async def change_product(
     product_id: ProductId, sent: Change, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -112,7 +111,7 @@ async def change_product(
     summary="Unpin a field",
     status_code=204,
     response_model=None,
-    responses=describe(400, 401, 403, 404, 412, 422),
+    responses=problem_responses(400, 401, 403, 404, 412, 422),
 )
 async def unpin_field(
     product_id: ProductId, field: Field, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -129,7 +128,7 @@ async def unpin_field(
     summary="Delete a product",
     status_code=204,
     response_model=None,
-    responses=describe(400, 401, 403, 404, 412, 422),
+    responses=problem_responses(400, 401, 403, 404, 412, 422),
 )
 async def delete_product(
     product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -145,7 +144,7 @@ async def delete_product(
     "/products/{product_id}/restore",
     summary="Restore a deleted product",
     response_model=None,
-    responses={200: {"model": ProductOut}, **describe(400, 401, 403, 404, 412, 422)},
+    responses={200: {"model": ProductOut}, **problem_responses(400, 401, 403, 404, 412, 422)},
 )
 async def restore_product(
     product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions

@@ -20,7 +20,7 @@ def main() -> None:
     settings = load_settings(SyncSettings)
     # Worker and scheduler must stay small, so each command imports its own.
     if command == "serve":
-        from common import app
+        from common.web import app
         from sync.app import build
 
         app.serve("sync", settings, lambda: build(settings))

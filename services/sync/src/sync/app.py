@@ -8,40 +8,42 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from common import app, redis
-from common.db import Database
+from common import redis_client
 from common.health import Health, postgres_check, redis_check
-from common.security import Jwks
+from common.web.app import Service, create_app
+from common.web.database import Database
+from common.web.jwks import JWKSClient
 from sync import initial, routes, runs
 from sync.settings import SyncSettings
+from sync.state import State
 
 __all__ = ["build"]
 
 
-def build(settings: SyncSettings) -> app.Service:
+def build(settings: SyncSettings) -> Service:
     """The sync API, ready to be served."""
     db = Database(settings, application="sync-api")
-    bell = redis.connect(settings)
+    redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
     http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))
-    keys = Jwks(settings.auth_url, http)
+    keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 
     async def facts() -> dict[str, Any]:
         first = await initial.first_success(db, settings.source, settings.interval)
         return {"last_success_at": await runs.last_success(db), "retry_at": first.retry_at}
 
-    optional = {"redis": redis_check(bell)}
+    optional = {"redis": redis_check(redis)}
     checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
-            yield {"db": db, "redis": bell, "keys": keys, "health": checks, "settings": settings}
+            yield {"db": db, "redis": redis, "keys": keys, "health": checks, "settings": settings}
             prefetch.cancel()
-            await bell.aclose()
+            await redis.aclose()
             await db.close()
 
-    return app.create("sync", settings, [routes.router], lifespan, checks)
+    return create_app("sync", settings, [routes.router], lifespan, checks)

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from common.json import dumps
+from common.json_encoding import dumps
 from sync.providers import Page
 from sync.runs import Counts
 from sync.settings import SyncSettings

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from common.errors import NotFound
+from common.web.errors import NotFound
 
 __all__ = ["RunNotFound"]
 

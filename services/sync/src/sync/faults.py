@@ -11,4 +11,4 @@ class UnreliableSource(httpx.AsyncHTTPTransport):
     """The way to an external API, of whose answers some are a 503. It takes no proxy."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(503) if faults.strikes("source") else await super().handle_async_request(request)
+        return httpx.Response(503) if faults.should_fail("source") else await super().handle_async_request(request)

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from common.security import Principal, requires
+from common.web.security import requires
+from common.web.tokens import AccessToken, Role
 
 __all__ = ["CanSync"]
 
-CanSync = Annotated[Principal, requires(role="admin")]
+CanSync = Annotated[AccessToken, requires(Role.ADMIN)]

@@ -15,13 +15,13 @@ __all__ = ["Fetch", "Postgres"]
 
 
 class Fetch(Protocol):
-    """What queries need: `Postgres` here, `common.db.Database` in the API. Each statement is a transaction."""
+    """What queries need: `Postgres` here, `Database` in the API. Each statement is a transaction."""
 
     async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]: ...
 
 
 class _Connection(AsyncConnection[Any]):
-    """Like common.db.Connection, without its imports: worker and scheduler must stay small."""
+    """Like common.web.database.Connection, without its imports: worker and scheduler must stay small."""
 
     seconds = 5.0
 

@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 
 from common import __version__
-from common.causes import Changes, NotReady, cause
+from common.diagnostics import CheckLog, NotReady, describe
 from sync.settings import SyncSettings
 from sync.stop import Stop
 
@@ -91,14 +91,14 @@ class Health:
         self._service = service
         self._stop = stop
         self._checks = checks
-        self._changes = Changes()
+        self._log = CheckLog()
 
     def routes(self) -> dict[str, Callable[[], tuple[int, dict[str, Any]]]]:
         return {"/health": self.report, "/livez": lambda: (200, {"status": "ok"})}
 
     def report(self) -> tuple[int, dict[str, Any]]:
         checks = {name: _result(check) for name, check in self._checks.items()}
-        self._changes.tell(checks)
+        self._log.record(checks)
         failed = [f"{name}: {result['detail']}" for name, result in checks.items() if "detail" in result]
         state = "draining" if self._stop.requested else "unavailable" if failed else "ok"
         report = {"service": self._service, "version": __version__, "checks": checks}
@@ -117,5 +117,5 @@ def _result(check: Callable[[], Any]) -> dict[str, Any]:
     except TimeoutError:
         result |= {"status": "failed", "detail": f"no answer within {SECONDS:g} s"}
     except Exception as error:
-        result |= {"status": "failed", "detail": cause(error)}
+        result |= {"status": "failed", "detail": describe(error)}
     return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}

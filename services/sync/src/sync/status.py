@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from common.db import Database
+from common.web.database import Database
 from sync import initial, runs
 from sync.queue import QUEUE, SCHEDULERS, tick_id
 from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceOut, StatusOut, WorkerOut

@@ -19,7 +19,7 @@ from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from common import metrics
-from common.causes import cause
+from common.diagnostics import describe
 from sync import probes
 from sync.queue import QUEUE, RUN, TICK, SafeJob, SafeQueue, connect
 from sync.settings import SyncSettings
@@ -184,7 +184,7 @@ def work(settings: SyncSettings) -> None:
             SyncWorker(settings, connect(settings), stop).work(logging_level="WARNING")
             pause = 0.25
         except redis.exceptions.RedisError as error:
-            log.warning("Redis is away: %s", cause(error))
+            log.warning("Redis is away: %s", describe(error))
         finally:
             # RQ had them meanwhile.
             stop.listen()

@@ -1,22 +1,19 @@
-"""Strict JSON in, exact JSON out."""
+"""JSON of HTTP: strict in what clients send, exact in what they get."""
 
 import json
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-import msgspec
 from starlette.responses import Response
 
-from common.errors import InvalidJSON
+from common.json_encoding import dumps
+from common.web.errors import InvalidJSON
 
-__all__ = ["MAX_DEPTH", "JSONResponse", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "JSONResponse", "loads"]
 
 MAX_DEPTH = 32
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Decimals leave as JSON numbers, exactly as stored: 99.99, never "99.99".
-_encoder = msgspec.json.Encoder(decimal_format="number")
-dumps = _encoder.encode
 
 
 class JSONResponse(Response):

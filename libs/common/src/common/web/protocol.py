@@ -5,9 +5,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from common import context, metrics
-from common.errors import ApiError, BadRequest, HeadersTooLarge
-from common.problems import problem_body
+from common import metrics
+from common.request_ids import accept_request_id
+from common.web.errors import ApiError, BadRequest, HeadersTooLarge
+from common.web.problems import problem_body
 
 __all__ = ["Protocol"]
 
@@ -16,6 +17,8 @@ MAX_HEAD = 300 * 1024
 # How long a request's head may take, and what is left of a body when the answer is out.
 HEAD_SECONDS = 20.0
 REST_SECONDS = 5.0
+# How long a client that was refused may take to close its side.
+LINGER_SECONDS = 2.0
 
 
 class Protocol(HttpToolsProtocol):
@@ -86,7 +89,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, error: ApiError) -> None:
         self._refused = True
         metrics.REQUESTS.labels("other", "unmatched", error.status).inc()
-        request_id = context.accept_request_id(None)
+        request_id = accept_request_id(None)
         body = problem_body(error.status, str(error.detail), request_id=request_id)
         lines = [
             f"HTTP/1.1 {error.status} {error.problem_title()}",
@@ -97,7 +100,9 @@ class Protocol(HttpToolsProtocol):
             "connection: close",
         ]
         self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        self.transport.close()
+        # Closed after the client: a close while it still sends would reset the connection and lose the answer.
+        self.transport.write_eof()
+        self._expire_after(LINGER_SECONDS)
 
     def _expire_after(self, seconds: float) -> None:
         self._cancel_expiry()

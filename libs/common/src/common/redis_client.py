@@ -1,4 +1,4 @@
-"""Redis clients that give up fast: nothing of ours waits long for Redis."""
+"""Redis clients with short time-outs: no request waits long for Redis."""
 
 from redis.asyncio import BlockingConnectionPool, Redis
 

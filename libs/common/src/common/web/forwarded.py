@@ -1,20 +1,12 @@
-"""The client's address, as the nearest proxy tells it."""
+"""The client's address, as the nearest trusted proxy reports it."""
 
 import ipaddress
-from ipaddress import IPv4Network, IPv6Network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["ForwardedMiddleware", "networks"]
+from common.settings import parse_networks
 
-ANYBODY = "*"
-
-
-def networks(setting: str) -> list[IPv4Network | IPv6Network]:
-    """FORWARDED_ALLOW_IPS: addresses and networks, separated by commas, or `*`. Raises ValueError."""
-    if setting.strip() == ANYBODY:
-        return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
-    return [ipaddress.ip_network(part.strip()) for part in setting.split(",") if part.strip()]
+__all__ = ["ForwardedMiddleware"]
 
 
 class ForwardedMiddleware:
@@ -26,7 +18,7 @@ class ForwardedMiddleware:
 
     def __init__(self, app: ASGIApp, trusted: str) -> None:
         self.app = app
-        self._trusted = networks(trusted)
+        self._trusted = parse_networks(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._trusts(scope):

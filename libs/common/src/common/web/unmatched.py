@@ -1,4 +1,4 @@
-"""What a service could have been asked, for a request that no route takes."""
+"""Helpful errors for requests that no route takes."""
 
 from collections.abc import Iterable
 
@@ -6,15 +6,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Route
 
-from common.errors import ApiError, MethodNotAllowed, NotFound
+from common.web.errors import ApiError, MethodNotAllowed, NotFound
 
-__all__ = ["explained"]
+__all__ = ["explain"]
 
-# Longer paths are nobody's typing error.
+# A longer path is no typing error.
 MAX_PATH = 256
 
 
-def explained(request: Request, error: HTTPException) -> HTTPException:
+def explain(request: Request, error: HTTPException) -> HTTPException:
     """A 405 that names all methods of the path, or a 404 that names the path that was meant."""
     routes = request.app.router.routes
     path, method = request.scope["path"], request.scope["method"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -16,17 +16,19 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from common import __version__, health, logs, metrics, problems, tracing
-from common.forwarded import ForwardedMiddleware
+from common import __version__, logs, metrics, tracing
 from common.health import Health
-from common.middleware import AccessLogMiddleware, AdmissionMiddleware, DeadlineMiddleware
-from common.protocol import Protocol
 from common.settings import ServiceSettings
+from common.web import health, problems
+from common.web.forwarded import ForwardedMiddleware
+from common.web.middleware import AccessLogMiddleware, AdmissionMiddleware, DeadlineMiddleware
+from common.web.protocol import Protocol
+from common.web.state import BaseState
 
-__all__ = ["Service", "create", "serve"]
+__all__ = ["Service", "create_app", "serve"]
 
 log = logging.getLogger(__name__)
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[BaseState]]
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,17 @@ class Service:
     health: Health
 
 
-def create(
+def create_app(
     name: str, settings: ServiceSettings, routers: Sequence[APIRouter], lifespan: Lifespan, checks: Health
 ) -> Service:
-    """Compose a service. `lifespan` yields what handlers find on `request.state`, `health` among it."""
+    """Compose a service. `lifespan` yields the state of `common.web.state`."""
     api = FastAPI(
         title=f"Products API: {name}",
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry=cast(TelemetryConfig, tracing.of_requests()),
+        telemetry=cast(TelemetryConfig, tracing.fastapi_telemetry()),
     )
     for router in (*routers, health.router(checks.path)):
         # Directly, not by include_router: nested routers cost each request another round of matching.
@@ -57,28 +59,26 @@ def create(
     problems.install(api)
     if settings.faults:
         from common import faults
+        from common.web.faults import FaultMiddleware
 
         faults.install(settings.faults)
-        api.add_middleware(faults.layer)
+        api.add_middleware(FaultMiddleware)
     asgi: ASGIApp = AdmissionMiddleware(DeadlineMiddleware(api))
-    if settings.backend_cors_origins:
-        # Outside of what refuses: a browser shows its page no answer without these headers.
-        asgi = CORSMiddleware(
-            asgi,
-            allow_origins=settings.backend_cors_origins,
-            allow_credentials=True,
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "X-Request-ID",
-            ],
-            expose_headers=["Allow", "ETag", "Location", "Retry-After", "X-Request-ID"],
-        )
+    # Outside of what refuses: a browser shows its page no answer without these headers.
+    asgi = _cors(asgi, settings.backend_cors_origins) if settings.backend_cors_origins else asgi
     asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
     return Service(name, asgi, api, checks)
+
+
+def _cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_credentials=True,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+        expose_headers=["Allow", "ETag", "Location", "Retry-After", "X-Request-ID"],
+    )
 
 
 class _Server(uvicorn.Server):

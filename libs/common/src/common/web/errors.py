@@ -18,7 +18,7 @@ ApiError
 ├── HeadersTooLarge 431
 └── Unavailable 503
 
-Services subclass these (`class ProductNotFound(NotFound)`); `common.problems` turns each into RFC 9457
+Services subclass these (`class ProductNotFound(NotFound)`); `common.web.problems` turns each into RFC 9457
 problem+json, in one place.
 """
 

@@ -16,12 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from common import context, routes
-from common.db import dependency_failed, try_again, value_refused
-from common.errors import ApiError, MethodNotAllowed, Unavailable, Unprocessable
-from common.json import dumps
+from common.json_encoding import dumps
+from common.request_ids import request_id as current_request_id
+from common.web.database import is_bad_value, is_unavailable, retry_advice
+from common.web.errors import ApiError, MethodNotAllowed, Unavailable, Unprocessable
+from common.web.unmatched import explain
 
-__all__ = ["Problem", "describe", "install", "problem", "problem_body", "respond"]
+__all__ = ["Problem", "install", "problem", "problem_body", "problem_responses", "to_response"]
 
 log = logging.getLogger(__name__)
 # What a client sends may come back in a problem: never more than this of it.
@@ -78,14 +79,14 @@ def problem_body(
         "status": status,
         "detail": detail,
         "instance": instance,
-        "request_id": request_id or context.request_id.get(),
+        "request_id": request_id or current_request_id.get(),
         **(members or {}),
     }
     return dumps(body)
 
 
-def respond(scope: Scope, error: BaseException) -> Response:
-    """The answer that `error` deserves; what is nobody's known fault becomes a logged 500."""
+def to_response(scope: Scope, error: BaseException) -> Response:
+    """Map an exception to a problem; an unknown one is logged and answered as 500."""
     if isinstance(error, ApiError):
         return problem(
             scope,
@@ -97,14 +98,14 @@ def respond(scope: Scope, error: BaseException) -> Response:
             members=error.members,
         )
     if isinstance(error, RequestValidationError):
-        return respond(scope, _unprocessable(error))
+        return to_response(scope, _unprocessable(error))
     if isinstance(error, HTTPException):
         detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
         return problem(scope, error.status_code, detail, headers=error.headers)
-    if dependency_failed(error) or isinstance(error, redis.exceptions.RedisError):
+    if is_unavailable(error) or isinstance(error, redis.exceptions.RedisError):
         log.warning("dependency failed: %s: %s", type(error).__name__, str(error).partition("\n")[0])
-        return respond(scope, Unavailable(try_again(error)))
-    if value_refused(error):
+        return to_response(scope, Unavailable(retry_advice(error)))
+    if is_bad_value(error):
         log.warning("value refused: %s", type(error).__name__, exc_info=error)
         return problem(scope, 422, "A value cannot be stored.", slug="validation", members={"errors": []})
     log.error("unhandled error", exc_info=error)
@@ -134,14 +135,14 @@ def _pointer(path: Sequence[int | str]) -> str:
 async def _handle_http(request: Request, error: Exception) -> Response:
     """What the router found no route for: 405 and 404 say what there is instead, OPTIONS is answered."""
     if isinstance(error, HTTPException) and not isinstance(error, ApiError) and error.status_code in (404, 405):
-        error = routes.explained(request, error)
+        error = explain(request, error)
         if isinstance(error, MethodNotAllowed) and request.method == "OPTIONS":
             return Response(status_code=204, headers=error.headers)
-    return respond(request.scope, error)
+    return to_response(request.scope, error)
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    return respond(request.scope, error)
+    return to_response(request.scope, error)
 
 
 def install(app: FastAPI) -> None:
@@ -153,7 +154,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _handle_http)
 
 
-def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the problems that a route may answer; 503 always belongs."""
     schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": schema} for status in (*statuses, 503)}

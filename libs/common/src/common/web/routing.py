@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import unquote_plus
 
 from fastapi import APIRouter, Request
@@ -14,12 +14,13 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
-from common import json
-from common.body import BoundedBody, check_media_type, has_body
-from common.errors import Unprocessable
-from common.security import Permission
+from common.web.body import BoundedBody, check_media_type, has_body
+from common.web.errors import Unprocessable
+from common.web.security import Permission
+from common.web.state import StateRequest
+from common.web.strict_json import loads
 
-__all__ = ["PlainInt", "StrictRoute", "router"]
+__all__ = ["PlainInt", "StrictRoute", "make_router"]
 
 # Of the name of an unknown query parameter this much is told.
 MAX_NAME = 100
@@ -38,7 +39,7 @@ PlainInt = Annotated[int, BeforeValidator(_plain, json_schema_input_type=int)]
 
 class _StrictRequest(Request):
     async def json(self) -> Any:
-        return json.loads(await self.body())
+        return loads(await self.body())
 
 
 class StrictRoute(APIRoute):
@@ -61,7 +62,7 @@ class StrictRoute(APIRoute):
             if request.scope["query_string"]:
                 _check_query(request.scope["query_string"], known)
             for permission in permissions:
-                await permission(request)
+                await permission(cast(StateRequest, request))
             if not has_body(request):
                 return await handle(request)
             if self.body_field is not None:
@@ -94,7 +95,7 @@ def _check_query(query: bytes, known: set[str]) -> None:
         raise Unprocessable(f"Unknown or repeated query parameters; known here: {allowed}.", errors)
 
 
-def router(tag: str, *, max_body: int = StrictRoute.MAX_BODY) -> APIRouter:
+def make_router(tag: str, *, max_body: int = StrictRoute.MAX_BODY) -> APIRouter:
     """A router for a service's noun, whose routes name their whole paths and take bodies of `max_body` bytes."""
     route_class = type("StrictRoute", (StrictRoute,), {"MAX_BODY": max_body})
     return APIRouter(route_class=route_class, tags=[tag])

@@ -6,9 +6,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common import context, logs, metrics
-from common.errors import ApiError, HeadersTooLarge, Unavailable, UriTooLong
-from common.problems import respond
+from common import logs, metrics
+from common.deadlines import start_deadline
+from common.request_ids import accept_request_id, request_id
+from common.web.errors import ApiError, HeadersTooLarge, Unavailable, UriTooLong
+from common.web.problems import to_response
 
 __all__ = ["AccessLogMiddleware", "AdmissionMiddleware", "DeadlineMiddleware"]
 
@@ -36,9 +38,9 @@ class AccessLogMiddleware:
         if method == "HEAD":
             # HEAD is GET whose body the server leaves out; it looks at its own scope for that.
             scope = {**scope, "method": "GET"}
-        request_id = context.accept_request_id(_header(scope, b"x-request-id"))
-        context.request_id.set(request_id)
-        echoed = (b"x-request-id", request_id.encode())
+        accepted_id = accept_request_id(_header(scope, b"x-request-id"))
+        request_id.set(accepted_id)
+        echoed = (b"x-request-id", accepted_id.encode())
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -55,7 +57,7 @@ class AccessLogMiddleware:
         except Exception as error:
             # Starlette has answered with our 500 and raises it again for servers that log; it is logged.
             if not status:
-                await respond(scope, error)(scope, receive, observed)
+                await to_response(scope, error)(scope, receive, observed)
         self._record(scope, method, status, perf_counter() - began)
 
     def _record(self, scope: Scope, method: str, status: int, seconds: float) -> None:
@@ -92,7 +94,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if error := self._refusal(scope):
-            return await respond(scope, error)(scope, receive, send)
+            return await to_response(scope, error)(scope, receive, send)
         self._running += 1
         try:
             await self.app(scope, receive, send)
@@ -119,7 +121,7 @@ class DeadlineMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            context.start_deadline(*self.internal if scope["path"].startswith("/internal/") else self.public)
+            start_deadline(*self.internal if scope["path"].startswith("/internal/") else self.public)
         await self.app(scope, receive, send)
 
 

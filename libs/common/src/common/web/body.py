@@ -5,8 +5,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from common import context
-from common.errors import BodyTooLarge, RequestTimeout, Unavailable, UnsupportedMediaType
+from common.deadlines import paused_deadline
+from common.web.errors import BodyTooLarge, RequestTimeout, Unavailable, UnsupportedMediaType
 
 __all__ = ["BoundedBody", "check_media_type", "has_body"]
 
@@ -67,7 +67,7 @@ class BoundedBody:
     async def _next(self) -> Message:
         try:
             # A client's own slowness does not count against the dependencies.
-            with context.extended():
+            with paused_deadline():
                 async with asyncio.timeout_at(self._expires):
                     message = await self._receive()
         except TimeoutError:

@@ -1,0 +1,109 @@
+"""A small pool of PostgreSQL connections for single statements, with psycopg alone."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.abc import Loader
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from common import tracing
+from common.connection import CHECK_SECONDS, Connection, Server, ServerUnresponsive
+from common.settings import ServiceSettings
+
+__all__ = ["Postgres"]
+
+_TRANSACTION = {
+    # The server ends statements that the client has given up, also after this process has died.
+    "statement_timeout": "60s",
+    "lock_timeout": "3s",
+    "client_connection_check_interval": "1s",
+    "idle_in_transaction_session_timeout": "60s",
+    # One statement takes one core at most.
+    "max_parallel_workers_per_gather": "0",
+    "timezone": "UTC",
+}
+# A single read is part of a public request, which takes no longer.
+_SINGLE_STATEMENT = _TRANSACTION | {"statement_timeout": "5s"}
+
+
+class Postgres:
+    """The PostgreSQL connections of one process. Open on start, close on stop; cheap until first used.
+
+    A process has at most twice `DB_POOL_SIZE` backends, and one more that checks whether a silent server is alive.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, *, application: str, loaders: Mapping[str, type[Loader]] | None = None
+    ) -> None:
+        """`loaders` by PostgreSQL type replace psycopg's own way to read values in `fetch`."""
+        self._loaders = loaders or {}
+        self._dsn = settings.database_url.get_secret_value()
+        # 2 s is libpq's least.
+        options: dict[str, Any] = {"connect_timeout": 2, "keepalives_idle": 5, "tcp_user_timeout": 5000}
+        options["application_name"] = application
+        self._server = Server(self._dsn, 2 * settings.db_pool_size, options | _session(_SINGLE_STATEMENT))
+        self._options: dict[str, Any] = options | {"server": self._server}
+        self._pool = AsyncConnectionPool(
+            self._dsn,
+            connection_class=Connection,
+            kwargs=self._options | _session(_SINGLE_STATEMENT) | {"autocommit": True, "prepare_threshold": 2},
+            configure=self._configure,
+            min_size=1,
+            max_size=settings.db_pool_size,
+            max_idle=120,
+            # A short time-out keeps the back-off short, so service is back at once when the server is.
+            reconnect_timeout=2,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start connecting in the background; a server that is not there yet stops nothing."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+        await self._server.close()
+
+    async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
+        """Rows (tuples) of one statement, outside any transaction; tries anew on connections that died unused."""
+        while True:
+            try:
+                async with self._pool.connection(timeout=min(0.6, self._server.time_left())) as connection:
+                    return await (await connection.execute(query, params)).fetchall()
+            except (PoolTimeout, psycopg.OperationalError) as error:
+                unused = isinstance(error, PoolTimeout) or (
+                    connection.closed and not isinstance(error, ServerUnresponsive)
+                )
+                if not unused or self._server.time_left() < 0.02:
+                    # The pool does not say why it has no connection.
+                    if isinstance(error, PoolTimeout) and (refusal := self._server.refusal):
+                        raise psycopg.OperationalError(str(refusal)) from None
+                    raise
+
+    async def connect(self) -> Connection:
+        """A connection for transactions, outside the pool; raises TimeoutError when none is made in time."""
+        clock = asyncio.get_running_loop().time
+        attempt = asyncio.ensure_future(Connection.connect(self._dsn, **self._options | _session(_TRANSACTION)))
+        began = checked = clock()
+        try:
+            while not (await asyncio.wait({attempt}, timeout=CHECK_SECONDS))[0]:
+                if self._server.is_unresponsive(checked, began):
+                    raise TimeoutError("PostgreSQL takes no connection")
+                checked = clock()
+        finally:
+            attempt.cancel()
+        connection = attempt.result()
+        await tracing.instrument_connection(connection)
+        return connection
+
+    async def _configure(self, connection: Connection) -> None:
+        for kind, loader in self._loaders.items():
+            connection.adapters.register_loader(kind, loader)
+        await tracing.instrument_connection(connection)
+
+
+def _session(settings: dict[str, str]) -> dict[str, str]:
+    """The connection option that sets these settings."""
+    return {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}

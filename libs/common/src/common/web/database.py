@@ -1,0 +1,91 @@
+"""SQLAlchemy transactions, and what PostgreSQL's errors mean to a client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import psycopg
+import sqlalchemy.exc
+from psycopg.abc import Loader
+from psycopg_pool import PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from common.postgres import Postgres
+from common.settings import ServiceSettings
+
+__all__ = ["Database", "is_bad_value", "is_unavailable", "retry_advice"]
+
+
+class Database(Postgres):
+    """The PostgreSQL connections of an HTTP service: the pool of `fetch`, and an engine for transactions."""
+
+    def __init__(
+        self, settings: ServiceSettings, *, application: str, loaders: Mapping[str, type[Loader]] | None = None
+    ) -> None:
+        super().__init__(settings, application=application, loaders=loaders)
+        # A read that is known to be slow holds this, so that connections are left for the others.
+        self.slow_reads = asyncio.Semaphore(1)
+        self.engine: AsyncEngine = create_async_engine(
+            settings.sqlalchemy_url,
+            async_creator=self.connect,
+            pool_size=settings.db_pool_size,
+            max_overflow=0,
+            # Connections on a silent server time out and go back to the pool, so waiters fail soon after.
+            pool_timeout=5,
+            pool_pre_ping=True,
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await super().close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back if it raises."""
+        async with self._sessions() as session:
+            yield session
+            await session.commit()
+
+    def read_session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session outside transactions, for reads."""
+        return self._sessions(bind=self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidSchemaName,
+    PoolTimeout,
+    sqlalchemy.exc.TimeoutError,
+    TimeoutError,
+    OSError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` says that PostgreSQL cannot serve now (503), rather than a fault of ours (500)."""
+    return isinstance(_driver_error(error), _UNAVAILABLE)
+
+
+def is_bad_value(error: BaseException) -> bool:
+    """Whether PostgreSQL refused a value that our own checks let through (NUL in imported text, say)."""
+    return isinstance(_driver_error(error), psycopg.DataError)
+
+
+def retry_advice(error: BaseException) -> str:
+    """What a client is told when PostgreSQL cannot serve now."""
+    cause = _driver_error(error)
+    if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.TransactionRollback):
+        return "Another request is changing the same rows; try again."
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return "This takes PostgreSQL too long now; try again, or ask for less."
+    return "A dependency does not answer; try again."
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    return (isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig) or error

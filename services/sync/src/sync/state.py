@@ -1,0 +1,33 @@
+"""What the sync API keeps for its requests, and the dependencies that hand it to handlers."""
+
+from typing import Annotated
+
+from fastapi import Depends
+from redis.asyncio import Redis
+from starlette.requests import Request
+
+from common.web.state import BaseState
+from sync.settings import SyncSettings
+
+__all__ = ["RedisDep", "SettingsDep", "State"]
+
+
+class State(BaseState):
+    redis: Redis
+    settings: SyncSettings
+
+
+class _Request(Request[State]):
+    pass
+
+
+async def _redis(request: _Request) -> Redis:
+    return request.state["redis"]
+
+
+async def _settings(request: _Request) -> SyncSettings:
+    return request.state["settings"]
+
+
+RedisDep = Annotated[Redis, Depends(_redis)]
+SettingsDep = Annotated[SyncSettings, Depends(_settings)]
