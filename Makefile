@@ -36,9 +36,9 @@ down: ## Stop and remove the containers
 test: .venv/dev ## Run the tests, T=path for one
 	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 4 --dist loadgroup tests)
 compose-test: .venv/dev ## Try docker compose for real, SHORT=1 for the half
-	@$(PY) -m tests.compose
-k8s-test: .venv/dev ## Try the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=1,5
-	@$(PY) -m tests.k8s
+	@$(PY) -m tests.deploy.compose
+k8s-test: .venv/dev ## Try the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=install,network-policies
+	@$(PY) -m tests.deploy.k8s
 chaos: .venv/dev ## Random kills for minutes, KILLS=15
 	@$(PY) -m pytest -m chaos -s tests
 soak: .venv/dev ## Load, syncs and PostgreSQL cuts while memory is watched, MINUTES=30

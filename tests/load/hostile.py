@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
+from tests.deploy.report import Report
 from tests.fixtures.stack import Launcher, running, until
-from tests.k8s.report import Report
 from tests.load.shapes import SHAPES, Request, Route, Shape
 
 __all__ = ["ADMIN", "faults", "measure", "owner", "routes", "services"]

@@ -17,15 +17,15 @@ import httpx
 import psutil
 import psycopg
 
+from tests.deploy.client import Client
+from tests.deploy.load import Load
+from tests.deploy.machine import Machine
+from tests.deploy.report import Report
 from tests.fixtures.stack import Launcher, running, until
-from tests.k8s.load import EMAIL, PASSWORD, Load, login
-from tests.k8s.machine import Machine
-from tests.k8s.report import Report
 
 PROCESSES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway")
 # Go's collector breathes by some MB; what leaks shows in the others' way too.
 BREATHES = ("gateway",)
-HOST = "localhost"
 CUT_EVERY = 3
 # Seconds for PostgreSQL to be started anew and to recover.
 CUT_SECONDS = 10.0
@@ -50,7 +50,7 @@ class Soak:
     """What all minutes together saw."""
 
     launcher: Launcher
-    url: str
+    client: Client
     sent: int = 0
     explained: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -62,11 +62,9 @@ class Soak:
 
     def minute(self, cut: bool) -> None:
         """60 s of load, and what is there when it is quiet again."""
-        token = login(self.url, HOST)
-        headers = {"Authorization": f"Bearer {token}"}
-        load, ends = Minute(self.url, HOST, token), time.monotonic() + 60
+        load, ends = Minute(self.client, self.client.token()), time.monotonic() + 60
         with load:
-            run = httpx.post(f"{self.url}/sync/trigger", headers=headers, timeout=30).raise_for_status().json()
+            run = self.client.trigger()
             began = time.monotonic()
             if cut:
                 psutil.Process(self.launcher.pid("postgres")).kill()
@@ -78,17 +76,8 @@ class Soak:
         self.sent += load.sent
         self.latencies += load.latencies
         self.written |= load.written
-        self.runs[self._end_of(run["run_id"], headers)] += 1
+        self.runs[self.client.ended(run)["state"]] += 1
         self._look()
-
-    def _end_of(self, run_id: str, headers: dict[str, str]) -> str:
-        """The state that a run ended in; the worker's lease must run out first if it was cut off."""
-
-        def state() -> str | None:
-            answer = httpx.get(f"{self.url}/sync/runs/{run_id}", headers=headers, timeout=30).raise_for_status().json()
-            return answer["state"] if answer["state"] in ("succeeded", "failed") else None
-
-        return str(until(state, 60))
 
     def _look(self) -> None:
         sample = {}
@@ -103,7 +92,7 @@ class Soak:
 
     def lost(self) -> list[int]:
         """Acknowledged writes that are not there."""
-        return Load(self.url, HOST, "", written=self.written).lost()
+        return Load(self.client, "", written=self.written).lost()
 
 
 def slope(values: list[float]) -> float:
@@ -124,7 +113,7 @@ def judge(soak: Soak, report: Report, warm_up: int) -> None:
     connections = soak.connections[warm_up:]
     seen = f"{slope(connections):+.1f} / 10 min, {min(connections)} to {max(connections)}"  # type: ignore[arg-type]
     report.check("PostgreSQL", "connections", "< +5 / 10 min", seen, slope(connections) < 5)  # type: ignore[arg-type]
-    whole = Minute(soak.url, HOST, "", latencies=soak.latencies)
+    whole = Minute(soak.client, "", latencies=soak.latencies)
     report.note("requests", "sent", soak.sent)
     report.note("requests", "p50, p99", f"{whole.percentile(0.5)}, {whole.percentile(0.99)}")
     report.note("requests", "503 within a cut", soak.explained)
@@ -141,11 +130,10 @@ def main() -> None:
         parser.error("no line can be fitted to less than 5 minutes")
     report = Report(Machine())
     with running() as launcher:
-        url = launcher.stack["gateway_url"]
-        until(lambda: httpx.get(f"{url}/products?limit=1").json()["total"] == 194)
-        admin = {"email": EMAIL, "password": PASSWORD, "role": "admin"}
-        httpx.post(f"{url}/auth/register", json=admin).raise_for_status()
-        soak = Soak(launcher, url)
+        client = Client(launcher.stack["gateway_url"], "localhost")
+        until(lambda: client.total() == 194)
+        client.register()
+        soak = Soak(launcher, client)
         for number in range(1, minutes + 1):
             soak.minute(cut=number % CUT_EVERY == 0)
             memory = ", ".join(f"{name} {soak.samples[-1][name][0]:.0f}" for name in PROCESSES)

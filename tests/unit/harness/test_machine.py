@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from tests.k8s.cluster import Cluster
-from tests.k8s.machine import Machine, throttled_pods
-from tests.k8s.report import Report
+from tests.deploy.k8s.cluster import Cluster
+from tests.deploy.k8s.throttling import throttled_pods
+from tests.deploy.machine import Machine
+from tests.deploy.report import Report
 
 LINES = """\
 # TYPE container_cpu_cfs_periods_total counter

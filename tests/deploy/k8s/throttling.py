@@ -1,48 +1,20 @@
-"""How busy the machine was meanwhile: what tells a starved run from a fault."""
+"""Which pods their CPU limit held back, from the kubelets' counters."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
 
-import psutil
+from tests.deploy.commands import Failed
+from tests.deploy.k8s.cluster import Cluster
 
-from tests.k8s.cluster import Cluster, Failed
-
-__all__ = ["Machine", "throttled_pods"]
+__all__ = ["throttled_pods"]
 
 PERIODS = re.compile(r'^container_cpu_cfs_(throttled_)?periods_total\{(?=[^}]*container="[^"])([^}]*)\} (\S+)')
 # The kubelet reads its counters about every 10 s.
 EVERY_SECONDS = 10.0
 # Less than a twentieth of the periods is what every start of a process takes.
 WORTH_TELLING = 0.05
-
-
-class Machine:
-    """Each call tells of the time since the call before: load average, share of core time idle, throttled pods.
-
-    The processor figures are of the machine that runs the tests; on a cluster elsewhere only the pods' matter.
-    """
-
-    def __init__(self, throttled: Callable[[], str] = lambda: "") -> None:
-        self._throttled = throttled
-        self._times = psutil.cpu_times()
-        self._text = ""
-
-    def __call__(self) -> str:
-        before, now = self._times, psutil.cpu_times()
-        passed = {name: getattr(now, name) - getattr(before, name) for name in now._fields if "guest" not in name}
-        total = sum(passed.values())
-        # Rows in quick succession belong to the same stretch of time.
-        if total > 0.5:
-            idle = (passed["idle"] + passed.get("iowait", 0.0)) / total
-            stolen = passed.get("steal", 0.0) / total
-            self._times = now
-            self._text = f"load {os.getloadavg()[0]:.1f}, idle {idle:.0%}" + (
-                f", stolen {stolen:.0%}" if stolen else ""
-            )
-        return ", ".join(filter(None, (self._text, self._throttled())))
 
 
 def throttled_pods(cluster: Cluster) -> Callable[[], str]:

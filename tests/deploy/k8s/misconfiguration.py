@@ -3,19 +3,21 @@
 from collections.abc import Callable
 from functools import partial
 
-from tests.k8s.cluster import CHART, Failed, until
-from tests.k8s.lifecycle import secret
-from tests.k8s.release import Release
+from tests.deploy.commands import Failed, until
+from tests.deploy.k8s.cluster import CHART
+from tests.deploy.k8s.release import Release
 
-__all__ = ["mistakes"]
+__all__ = ["misconfiguration"]
+
+PART = "misconfiguration"
 
 
-def mistakes(release: Release) -> None:
+def misconfiguration(release: Release) -> None:
     """A Secret that is missing, an image that is nowhere, a wrong password, a server that is away, no permission."""
     cluster, report = release.cluster, release.report
     database = f"postgresql://catalog_svc:wrong@{release.name}-postgres:5432/products"
-    secret(cluster, release.namespace, "wrong", DATABASE_URL=database)
-    secret(cluster, release.namespace, "away", DATABASE_URL=database.replace("-postgres", "-nothing"))
+    cluster.secret(release.namespace, "wrong", DATABASE_URL=database)
+    cluster.secret(release.namespace, "away", DATABASE_URL=database.replace("-postgres", "-nothing"))
     release.helm(
         "install",
         auth={"database": {"existingSecret": "nowhere"}},
@@ -33,28 +35,28 @@ def mistakes(release: Release) -> None:
     for place, find in (("pod's event", events), ("Job's log", logs)):
         for component, text in expected[place].items():
             seen = eventually(text, partial(find, release, component))
-            report.check("9 mistakes", f"{place} of {component}", text, seen)
+            report.check(PART, f"{place} of {component}", text, seen)
     command = ["install", "other", CHART, "-n", release.namespace, "--kube-as-user", "nobody"]
     try:
-        said = cluster.helm(*command)
+        output = cluster.helm(*command)
     except Failed as error:
-        said = str(error)
-    told = 'is forbidden: User "nobody" cannot' in said
-    report.check("9 mistakes", "helm install without permission", "is forbidden", "is forbidden" if told else said)
+        output = str(error)
+    forbidden = 'is forbidden: User "nobody" cannot' in output
+    report.check(PART, "helm install without permission", "is forbidden", "is forbidden" if forbidden else output)
     restarted = {name for name in cluster.restarts(release.namespace) if "-migrate-" not in name}
-    report.check("9 mistakes", "pods that crash", set(), restarted)
+    report.check(PART, "pods that crash", set(), restarted)
 
 
-def eventually(text: str, told: Callable[[], str]) -> str:
-    """The text as soon as it is told."""
+def eventually(text: str, find: Callable[[], str]) -> str:
+    """The text as soon as it is found."""
     try:
-        return until("it is said", lambda: text if text in told() else "")
+        return until("it appears", lambda: text if text in find() else "")
     except Failed:
-        return "not said"
+        return "not found"
 
 
 def events(release: Release, component: str) -> str:
-    """All that was said about the pods of a component."""
+    """The messages of all events of the pods of a component."""
     name = f"{release.name}-{component}-"
     found = release.cluster.get(release.namespace, "events")
     return "\n".join(it["message"] for it in found if it["involvedObject"]["name"].startswith(name))

@@ -1,18 +1,20 @@
-"""Who reaches whom: every pair of our pods, a stranger, and the outside, against the table of real ways."""
+"""Who reaches whom: every pair of our pods, a stranger, and the outside, against the table of allowed connections."""
 
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.k8s.cluster import until
-from tests.k8s.release import APIS, Release
+from tests.deploy.commands import until
+from tests.deploy.k8s.release import APIS, Release
 
-__all__ = ["network"]
+__all__ = ["network_policies"]
+
+PART = "network-policies"
 
 PORTS = dict.fromkeys(APIS, 8000) | {"gateway": 8000, "provider": 8080, "postgres": 5432, "redis": 6379}
 PROCESSES = (*APIS, "worker", "scheduler")
 # Who may reach the port of whom; all else is denied.
-WAYS = (
+ALLOWED = (
     {("gateway", api) for api in APIS}
     | {(one, "auth") for one in ("catalog", "sync-api", "worker", "scheduler")}
     | {("worker", "catalog"), ("worker", "provider"), ("worker", "outside")}
@@ -27,7 +29,7 @@ def reach(target):
         socket.create_connection((target[1], target[2]), 2).close()
         return target[0]
     except OSError as error:
-        # A refusal comes from the other side, so the way is open.
+        # A refusal comes from the other side, so no policy is between.
         return target[0] if isinstance(error, ConnectionRefusedError) else None
 targets = json.loads(sys.argv[1])
 print(json.dumps([name for name in ThreadPoolExecutor(32).map(reach, targets) if name]))
@@ -54,14 +56,14 @@ spec:
 """
 
 
-def network(release: Release, stranger: str, prometheus: str) -> None:
+def network_policies(release: Release, stranger: str, prometheus: str) -> None:
     """All pairs; `stranger` and `prometheus` are namespaces, the second of which may scrape."""
     cluster, report = release.cluster, release.report
     peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": prometheus}}}]
     release.helm("upgrade", "--wait", "--timeout", "120s", networkPolicy={"prometheus": peers})
     for namespace in (stranger, prometheus):
         manifest = STRANGER.replace("IMAGE", f"products-api:{release.tag}")
-        cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest)
+        cluster.apply(namespace, manifest)
         cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/stranger", "--timeout=60s")
     names = (*PROCESSES, "gateway", "provider", "postgres", "redis")
     pods = {name: cluster.pods(release.namespace, name)[0] for name in names}
@@ -75,24 +77,24 @@ def network(release: Release, stranger: str, prometheus: str) -> None:
         address, _, port = outside.partition(":")
         targets.append(("outside", address, int(port)))
     else:
-        report.note("5 network", "to the outside", "not checked: OUTSIDE=address:port of a public service is not set")
+        report.note(PART, "to the outside", "not checked: OUTSIDE=address:port of a public service is not set")
 
     def expected(source: str) -> list[str]:
-        ways = {target for target, *_ in targets if (source, target) in WAYS}
+        allowed = {target for target, *_ in targets if (source, target) in ALLOWED}
         # A pod always reaches itself; nothing of ours says where pods of other namespaces may go.
         free = source in ("stranger", "prometheus")
         others = {"outside", "Kubernetes API"} if free else {source, f"{source} metrics"}
-        return sorted(ways | {name for name, *_ in targets if name in others})
+        return sorted(allowed | {name for name, *_ in targets if name in others})
 
     def seen(source: str) -> list[str]:
         namespace, pod = sources[source]
         return sorted(reach(release, namespace, pod, source in ("postgres", "redis"), targets))
 
     # Rules of a changed policy take a moment to be everywhere.
-    until("the way of Prometheus is open", lambda: seen("prometheus") == expected("prometheus"), 30)
+    until("Prometheus gets through", lambda: seen("prometheus") == expected("prometheus"), 30)
     with ThreadPoolExecutor(4) as pool:
         for source, found in zip(sources, pool.map(seen, sources), strict=True):
-            report.check("5 network", f"{source} reaches, of {len(targets)}", show(expected(source)), show(found))
+            report.check(PART, f"{source} reaches, of {len(targets)}", show(expected(source)), show(found))
 
 
 def show(names: list[str]) -> str:
@@ -103,9 +105,7 @@ def reach(release: Release, namespace: str, pod: str, bash: bool, targets: list[
     """The names of the targets that a pod gets through to."""
     command = ["exec", "-n", namespace, pod, "--"]
     if bash:
-        said = release.cluster.kubectl(
-            *command, "bash", "-c", BASH, "probe", *(",".join(map(str, it)) for it in targets)
-        )
-        return said.splitlines()
+        arguments = (",".join(map(str, target)) for target in targets)
+        return release.cluster.kubectl(*command, "bash", "-c", BASH, "probe", *arguments).splitlines()
     found: list[str] = json.loads(release.cluster.kubectl(*command, "python3", "-c", PYTHON, json.dumps(targets)))
     return found

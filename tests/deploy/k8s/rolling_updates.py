@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from tests.k8s.cluster import until
-from tests.k8s.release import APIS, DEPLOYMENTS, Release
+from tests.deploy.commands import until
+from tests.deploy.k8s.release import APIS, DEPLOYMENTS, Release
 
-__all__ = ["deletions", "restarts", "rollback", "source_ids", "under_load", "upgrade"]
+__all__ = ["deletions", "restarts", "rollback", "under_load", "upgrade"]
 
 
 def under_load(release: Release, part: str, what: str, change: Callable[[], None]) -> None:
@@ -13,10 +13,9 @@ def under_load(release: Release, part: str, what: str, change: Callable[[], None
     report = release.report
     report.say(f"{part}: {what} at 100 requests a second")
     with release.load() as load:
-        until("the load runs", lambda: len(load.latencies) > 100, 60)
+        until("answers come", lambda: len(load.latencies) > 100, 60)
         change()
-        reached = load.sent
-        until("the load runs on", lambda: load.sent > reached + 200, 60)
+        load.go_on(200)
     report.check(part, f"{what}: failed of {load.sent} requests", {}, dict(load.failures))
     report.check(part, f"{what}: lost of {len(load.written)} acknowledged writes", [], load.lost())
     report.note(part, f"{what}: p50, p99", f"{load.percentile(0.5)}, {load.percentile(0.99)}")
@@ -24,32 +23,21 @@ def under_load(release: Release, part: str, what: str, change: Callable[[], None
 
 def upgrade(release: Release, tag: str) -> None:
     """A new image, a changed setting and a migration of each service; a sync runs meanwhile."""
-    runs: list[str] = []
+    client, runs = release.client, list[str]()
 
     def change() -> None:
-        runs.append(release.sync())
+        runs.append(client.trigger())
         release.tag = tag
         release.values = {"global": {"settings": {"LOG_LEVEL": "warning"}}}
         release.helm("upgrade", "--wait", "--timeout", "300s", timeout=330)
 
-    under_load(release, "2 upgrade", "helm upgrade (image, setting, migrations)", change)
-    ended = release.ended(runs[0])
-    release.report.check("3 sync", "the run that was triggered before the upgrade", "succeeded", ended)
-    status = release.get("/sync/status", headers=release.admin()).json()["sources"][0]
-    release.report.check("3 sync", "runs left active", None, status["active_run"])
-    pairs = source_ids(release)
-    release.report.check("3 sync", "products of the source, each once", (194, 194), (len(pairs), len(set(pairs))))
-
-
-def source_ids(release: Release) -> list[str]:
-    """The external ids of all products that came from the source; the tour restores the one that it deletes."""
-    found: list[str] = []
-    path = "/products?limit=500&cursor="
-    while path:
-        page = release.get(path).json()
-        found += [item["external_id"] for item in page["items"] if item["source"] == "dummyjson"]
-        path = page["next"]
-    return found
+    under_load(release, "upgrade", "helm upgrade (image, setting, migrations)", change)
+    ended = client.ended(runs[0])["state"]
+    release.report.check("upgrade", "the run that was triggered before the upgrade", "succeeded", ended)
+    status = client.get("/sync/status", client.admin()).json()["sources"][0]
+    release.report.check("upgrade", "runs left active", None, status["active_run"])
+    ids = client.source_ids()
+    release.report.check("upgrade", "products of the source, each once", (194, 194), (len(ids), len(set(ids))))
 
 
 def restarts(release: Release) -> None:
@@ -61,7 +49,7 @@ def restarts(release: Release) -> None:
             release.cluster.kubectl("rollout", "restart", "-n", release.namespace, name)
             release.cluster.rolled_out(release.namespace, name)
 
-    under_load(release, "2 restart", f"rollout restart of {len(names)} Deployments", change)
+    under_load(release, "rollout-restart", f"rollout restart of {len(names)} Deployments", change)
 
 
 def deletions(release: Release) -> None:
@@ -76,7 +64,7 @@ def deletions(release: Release) -> None:
                 cluster.rolled_out(release.namespace, release.object("deployment", component))
         cluster.rolled_out(release.namespace, *(release.object("deployment", name) for name in DEPLOYMENTS))
 
-    under_load(release, "2 delete", "a pod of each Deployment deleted", change)
+    under_load(release, "pod-deletion", "a pod of each Deployment deleted", change)
 
 
 def rollback(release: Release, tag: str) -> None:
@@ -87,7 +75,7 @@ def rollback(release: Release, tag: str) -> None:
         command = ["rollback", release.name, "1", "-n", release.namespace, "--wait", "--timeout", "300s"]
         release.cluster.helm(*command, timeout=330)
 
-    under_load(release, "2 rollback", "helm rollback behind the migrations", change)
+    under_load(release, "rollback", "helm rollback behind the migrations", change)
     job = release.cluster.pods(release.namespace, "migrate-catalog")[-1]["metadata"]["name"]
-    said = release.cluster.kubectl("logs", "-n", release.namespace, job)
-    release.report.check("2 rollback", "the migration job leaves the newer schema alone", True, "nothing to do" in said)
+    logs = release.cluster.kubectl("logs", "-n", release.namespace, job)
+    release.report.check("rollback", "the migration job leaves the newer schema alone", True, "nothing to do" in logs)

@@ -1,12 +1,14 @@
 """Under load catalog grows, and shrinks again."""
 
-from tests.k8s.cluster import until
-from tests.k8s.release import Release
+from tests.deploy.commands import until
+from tests.deploy.k8s.release import Release
 
-__all__ = ["scaling"]
+__all__ = ["autoscaling"]
+
+PART = "autoscaling"
 
 
-def scaling(release: Release) -> None:
+def autoscaling(release: Release) -> None:
     """An HPA with a short memory: from one pod to more under load, and back."""
     cluster, report = release.cluster, release.report
     hpa = {
@@ -27,10 +29,10 @@ def scaling(release: Release) -> None:
         return int(wanted)
 
     until("the HPA begins with one pod", lambda: replicas() == 1, 120)
-    report.check("6 HPA", "pods of catalog at rest", 1, replicas())
+    report.check(PART, "pods of catalog at rest", 1, replicas())
     with release.load(rate=150) as load:
         grown = until("the HPA adds pods", lambda: count if (count := replicas()) > 1 else 0, 120)
-    report.check("6 HPA", "pods of catalog under load", "> 1", grown, grown > 1)
-    report.note("6 HPA", f"failed of {load.sent} requests while it grew", dict(load.failures))
+    report.check(PART, "pods of catalog under load", "> 1", grown, grown > 1)
+    report.note(PART, f"failed of {load.sent} requests while it grew", dict(load.failures))
     until("the HPA takes them away", lambda: replicas() == 1, 150)
-    report.check("6 HPA", "pods of catalog after it", 1, replicas())
+    report.check(PART, "pods of catalog after it", 1, replicas())

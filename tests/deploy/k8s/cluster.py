@@ -1,38 +1,18 @@
-"""kubectl, helm and docker as they are found on PATH, and namespaces that go when the run ends."""
+"""kubectl and helm as they are found on PATH, and namespaces that go when the run ends."""
 
+import base64
 import json
 import os
 import shlex
-import subprocess
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
+from tests.deploy.commands import ROOT, Failed, run
 
-__all__ = ["CHART", "ROOT", "Cluster", "Failed", "until"]
+__all__ = ["CHART", "Cluster"]
 
-ROOT = Path(__file__).parents[2]
 CHART = str(ROOT / "helm/products-api")
-T = TypeVar("T")
-
-
-class Failed(Exception):
-    """A command or a wait that did not come to its end."""
-
-
-def until(what: str, condition: Callable[[], T], seconds: float = 60) -> T:
-    """Look often until `condition` gives something true; a broken connection is not yet. Failed after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with suppress(httpx.HTTPError):
-            if value := condition():
-                return value
-        time.sleep(0.2)
-    raise Failed(f"{what}: not within {seconds:g} s")
 
 
 @dataclass
@@ -44,23 +24,11 @@ class Cluster:
     image_load: str = field(default_factory=lambda: os.environ.get("IMAGE_LOAD", "kind load docker-image"))
     namespaces: list[str] = field(default_factory=list)
 
-    def run(self, *command: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
-        """Standard output; raises Failed with what the command said."""
-        try:
-            done = subprocess.run(
-                command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
-            )
-        except subprocess.TimeoutExpired:
-            raise Failed(f"{shlex.join(command)[:200]}: not done within {timeout:g} s") from None
-        if check and done.returncode:
-            raise Failed(f"{shlex.join(command)[:200]}: {(done.stderr or done.stdout).strip()[-1500:]}")
-        return done.stdout
-
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
-        return self.run("kubectl", *arguments, stdin=stdin, timeout=timeout, check=check)
+        return run("kubectl", *arguments, stdin=stdin, timeout=timeout, check=check)
 
     def get(self, namespace: str, *what: str) -> list[dict[str, Any]]:
-        """Objects as Kubernetes tells them."""
+        """Objects as Kubernetes describes them."""
         found = json.loads(self.kubectl("get", "-n", namespace, *what, "-o", "json"))
         items: list[dict[str, Any]] = found.get("items", [found])
         return items
@@ -92,19 +60,21 @@ class Cluster:
         return name
 
     def helm(self, *arguments: str, timeout: float = 240) -> str:
-        """All that helm says, warnings of the API server included."""
-        return self.run("sh", "-c", 'exec "$@" 2>&1', "sh", "helm", *arguments, timeout=timeout)
+        """All that helm prints, warnings of the API server included."""
+        return run("sh", "-c", 'exec "$@" 2>&1', "sh", "helm", *arguments, timeout=timeout)
 
-    def image(self, repository: str, tag: str, target: str, folder: Path = ROOT) -> str:
-        """Build one image of the Dockerfile."""
-        name = f"{repository}:{tag}"
-        command = ["docker", "build", "--quiet", "--file", f"{folder}/deploy/Dockerfile", "--target", target]
-        self.run(*command, "--build-arg", f"VERSION={tag}", "--tag", name, str(folder), timeout=600)
-        return name
+    def apply(self, namespace: str, manifest: str) -> None:
+        self.kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest)
+
+    def secret(self, namespace: str, name: str, **data: str) -> None:
+        """Create or change a Secret."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+        self.apply(namespace, json.dumps(manifest))
 
     def load(self, images: Sequence[str]) -> None:
         """Bring images to the nodes, by IMAGE_LOAD."""
-        self.run(*shlex.split(self.image_load), *images, timeout=300)
+        run(*shlex.split(self.image_load), *images, timeout=300)
 
     def gateway(self) -> tuple[str, str]:
         """Name and namespace of the Gateway for HTTPRoutes: GATEWAY=namespace/name, or the first there is."""

@@ -10,30 +10,21 @@ from typing import Any
 
 import httpx
 
-__all__ = ["Load", "login"]
+from tests.deploy.client import Client
+from tests.deploy.commands import until
 
-EMAIL, PASSWORD = "admin@example.com", "admin123"  # the README's tour makes this admin
-
-
-def login(url: str, host: str) -> str:
-    """A token of the tour's admin."""
-    answer = httpx.post(
-        f"{url}/auth/login", headers={"Host": host}, json={"email": EMAIL, "password": PASSWORD}, timeout=30
-    )
-    answer.raise_for_status()
-    return str(answer.json()["access_token"])
+__all__ = ["Load"]
 
 
 @dataclass
 class Load:
-    """An open loop of `rate` requests a second from its own thread, between `with` and its end.
+    """An open loop of `rate` requests a second with `token`, from its own thread, between `with` and its end.
 
     70 % read a product, 10 % a list, 10 % create, 10 % replace. `failures` are statuses that were not asked for,
     broken connections, answers after 10 s and wrong contents; `written` is every acknowledged write.
     """
 
-    url: str
-    host: str
+    client: Client
     token: str
     rate: float = 100.0
     latencies: list[float] = field(default_factory=list)
@@ -52,6 +43,11 @@ class Load:
         self._stop.set()
         self._thread.join()
 
+    def go_on(self, requests: int) -> None:
+        """Return when so many requests more are sent."""
+        reached = self.sent
+        until(f"{requests} more requests", lambda: self.sent > reached + requests, 60)
+
     def percentile(self, share: float) -> str:
         """A latency in ms."""
         ordered = sorted(self.latencies) or [0.0]
@@ -59,8 +55,8 @@ class Load:
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
-        headers = {"Host": self.host, "Authorization": f"Bearer {self.token}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10, limits=limits) as client:
+        headers = {"Host": self.client.host, "Authorization": f"Bearer {self.token}"}
+        async with httpx.AsyncClient(base_url=self.client.url, headers=headers, timeout=10, limits=limits) as client:
             tasks: set[asyncio.Task[None]] = set()
             due = time.perf_counter()
             while not self._stop.is_set():
@@ -126,7 +122,8 @@ class Load:
 
     def lost(self) -> list[int]:
         """Acknowledged writes that are not there as they were written."""
-        with httpx.Client(base_url=self.url, headers={"Host": self.host}, timeout=30) as client:
+        headers = {"Host": self.client.host}
+        with httpx.Client(base_url=self.client.url, headers=headers, timeout=30) as client:
             return [
                 number
                 for number, name in self.written.items()
