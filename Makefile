@@ -33,6 +33,7 @@ down: ## Stop and remove the containers
 	docker compose down
 
 ##@ Develop
+setup: .venv/dev ## Install everything for development into .venv
 test: .venv/dev ## Run the tests, T=path for one
 	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 4 --dist loadgroup tests)
 compose-test: .venv/dev ## Try docker compose for real, SHORT=1 for the half
@@ -68,6 +69,8 @@ lock: .venv/dev ## Resolve the dependencies anew
 	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh && $(MAKE) --no-print-directory sbom
 sbom: .venv/dev ## Write the bill of materials from the lock, CycloneDX
 	@$(PY) deploy/sbom.py >sbom.cdx.json
+release: .venv/dev ## Write VERSION=x.y.z into every file that names it and date the changelog; commits nothing
+	@$(PY) -m tools.release "$(or $(VERSION),$(error VERSION=x.y.z is needed))"
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,4 +94,4 @@ define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef
 
-.PHONY: run dev start stop status logs admin clean reset up down test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart lock sbom help
+.PHONY: run dev start stop status logs admin clean reset up down setup test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart lock sbom release help
