@@ -13,6 +13,7 @@ from auth.app import build
 from auth.keyring import KeyRing
 from auth.settings import AuthSettings
 from common.web.database import Database
+from common.web.tokens import AccessToken, Role
 from tests.fixtures.auth import assert_problem, bearer, login, register, tokens
 from tests.fixtures.service import serving
 
@@ -114,7 +115,7 @@ async def test_tokens_are_signed_and_verified_while_postgres_is_away(
 ) -> None:
     db = Database(auth_settings, application="keys")
     ring = KeyRing(db, auth_settings.secret_key.get_secret_value())
-    token = await ring.sign({"sub": "x"})
+    token = await ring.sign(AccessToken(subject="x", role=Role.USER, expires_at=2**31))
     auth_db.execute("ALTER TABLE auth.signing_keys RENAME TO signing_keys_away")
     try:
         for _ in range(3):
