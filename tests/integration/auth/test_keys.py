@@ -123,7 +123,11 @@ async def test_tokens_are_signed_and_verified_while_postgres_is_away(
             ring._due = float("-inf")
             assert (await ring.jwks())["keys"]
             ring._due = float("-inf")
-            assert jws.verify(await ring.sign({"sub": "y"}), (await ring.jwks())["keys"][0], "ES256")
+            assert jws.verify(
+                await ring.sign(AccessToken(subject="y", role=Role.USER, expires_at=2**31)),
+                (await ring.jwks())["keys"][0],
+                "ES256",
+            )
     finally:
         auth_db.execute("ALTER TABLE auth.signing_keys_away RENAME TO signing_keys")
     assert jws.verify(token, (await ring.jwks())["keys"][0], "ES256")
