@@ -1,1 +1,1 @@
-"""Programs that write files of this repository."""
+"""What writes the generated files of the repository; run from its root: `python -m tools.openapi`."""
