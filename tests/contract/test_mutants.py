@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.pages import PAGES
 from tests.mutants.__main__ import ROOT, choose, remove
 from tests.mutants.guards import GUARDS, Guard
 
@@ -27,9 +28,8 @@ def test_the_short_form_takes_what_a_commit_touches() -> None:
     assert len(chosen) == 10
 
 
-def test_each_promise_of_the_readme_names_guards() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = readme.partition("| promise | proof |")[2].partition("\n\n")[0]
+def test_guarantees_name_guards() -> None:
+    table = PAGES["docs/guarantees.md"].partition("| guarantee | tests |")[2].partition("\n\n")[0]
     named = [name for cell in re.findall(r"mutants: ([^|]+)\|", table) for name in cell.strip().split("; ")]
     assert len(named) >= 15
     assert set(named) <= {guard.name for guard in GUARDS}

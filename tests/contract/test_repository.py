@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ def test_paths_and_targets_of_make_exist(page: str) -> None:
         assert (ROOT / path).exists() or path == "docs/README.md", path
     named = set(re.findall(r"(?:`|^|; )make ([a-z0-9-]+)", text, re.MULTILINE))
     assert named <= TARGETS, named - TARGETS
+    for module in re.findall(r"python3? -m ([\w.]+)", text):
+        assert find_spec(module), module
 
 
 @pytest.mark.parametrize("name", DECISIONS)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.fixtures.pages import BLOCKS
+
 ROOT = Path(__file__).parents[2]
 SKAFFOLD: dict[str, Any] = yaml.safe_load((ROOT / "skaffold.yaml").read_text("utf-8"))
 ARTIFACTS: dict[str, dict[str, Any]] = {it["image"]: it["custom"] for it in SKAFFOLD["build"]["artifacts"]}
@@ -184,12 +186,9 @@ class TestSkaffold:
         )
 
 
-def test_the_commands_of_the_readme_are_skaffolds() -> None:
+def test_the_commands_of_the_documentation_are_skaffolds() -> None:
     """Profiles and ports exist; options are known where skaffold is there to ask."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    block = re.search(r"<!-- block: skaffold -->\n```sh\n(.*?)```", readme, re.S)
-    assert block
-    for line in block[1].splitlines():
+    for line in BLOCKS["skaffold"].splitlines():
         command, _, comment = line.partition("#")
         program, verb, *options = command.split()
         assert program == "skaffold" and verb in ("dev", "run")

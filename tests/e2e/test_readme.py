@@ -1,17 +1,20 @@
-"""Every command of the README runs as it stands there, on a fresh stack with its own address."""
+"""Every command of the README and of the pages in docs/ runs as it stands there, on a fresh stack of its own."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.deploy.client import Client
-from tests.deploy.commands import ROOT
-from tests.deploy.readme import BLOCKS, README, missing_in_tour
+from tests.fixtures.pages import BLOCKS, PAGES, ROOT, answers, missing_in_tour
 from tests.fixtures.stack import Launcher, running, until
+
+README = PAGES["README.md"]
 
 
 @pytest.fixture(scope="module")
@@ -32,33 +35,61 @@ def shell(script: str, launcher: Launcher) -> str:
 
 def test_every_block_has_its_test() -> None:
     """`compose` and `kubernetes` are run by `make compose-test` and `make k8s-test`, where there is a server; the words
-    of `skaffold` are known to tests/contract/test_skaffold.py."""
-    assert set(BLOCKS) == {"start", "tour", "commands", "migrations", "compose", "kubernetes", "skaffold"}
-    assert README.count("```sh") == len(BLOCKS)
-
-
-def test_every_make_target_exists() -> None:
-    named = set(re.findall(r"(?:`|^|; )make ([a-z0-9-]+)", README, re.MULTILINE))
-    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert named <= targets, named - targets
+    of `skaffold` are known to tests/contract/test_skaffold.py, the targets of make to test_repository.py."""
+    assert set(BLOCKS) == {"start", "setup", "tour", "commands", "migrations", "compose", "kubernetes", "skaffold"}
+    for page, text in PAGES.items():
+        assert text.count("```sh") == text.count("<!-- block: "), page
     assert BLOCKS["start"].strip() == "make run"
+    for name in ("setup", "commands"):
+        assert all(line.startswith("make ") for line in BLOCKS[name].splitlines()), name
 
 
 def test_the_tour(launcher: Launcher) -> None:
+    """It prints nothing but readable JSON, and shows what the README says: the run has ended, the price is back."""
     client = Client(launcher.stack["gateway_url"], "localhost")
     until(lambda: client.total() == 194)
     output = shell(BLOCKS["tour"].replace("http://localhost:8000", client.url), launcher)
     assert missing_in_tour(output) == [], output
-    assert '"total":194' in output
+    product = next(answer for answer in reversed(answers(output)) if "pinned" in answer)
+    text = re.search(r"<!-- answer: product -->\n```json\n(.*?)```", README, re.DOTALL)
+    assert text
+    documented = json.loads(text[1])
+    assert list(documented) == list(product), "the answer in the README has other fields"
+    for field in documented.keys() - {"created_at", "updated_at", "synced_at", "image_url", "attributes"}:
+        assert documented[field] == product[field], field
+    assert documented["attributes"]["rating"] == product["attributes"]["rating"]
+
+
+def test_the_endpoints_of_the_readme_are_those_of_the_api(launcher: Launcher) -> None:
+    table = README.partition("## Endpoints\n")[2].partition("\n## ")[0]
+    document = httpx.get(f"{launcher.stack['gateway_url']}/openapi.json").json()
+    served = {
+        f"{method.upper()} {re.sub(r'{[a-z]+_id}', '{id}', path)}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    listed = set()
+    for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE):
+        method = "GET"
+        for text in re.findall(r"`([^`]+)`", row):
+            method, path = text.split() if " " in text else (method, text)
+            listed.add(
+                f"{method} {path.replace('{id}', '{product_id}' if path.startswith('/products') else '{run_id}')}"
+            )
+    pages = {f"GET {page}" for page in ("/docs", "/redoc", "/openapi.json", "/problems")}
+    assert listed - pages == served
+    for page in pages:
+        assert httpx.get(f"{launcher.stack['gateway_url']}{page.removeprefix('GET ')}").status_code == 200
+
+
+def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> None:
+    """At /docs/README.md it is plain text: links to other files are shown by their path."""
+    text = httpx.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
+    assert text == README
+    links = re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)", text.partition("## More")[2])
+    assert links and all(target.startswith(shown) for shown, target in links)
 
 
 def test_the_migrations(launcher: Launcher) -> None:
     output = shell(BLOCKS["migrations"], launcher)
     assert "(head)" in output and "No new upgrade operations detected" in output
-
-
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
-    for path in re.findall(r"`((?:tests|deploy|services|docs)/[\w./-]+)`", README):
-        assert (ROOT / path).exists(), path

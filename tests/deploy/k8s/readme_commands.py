@@ -3,7 +3,7 @@
 from tests.deploy.commands import run
 from tests.deploy.k8s.release import Release
 from tests.deploy.k8s.uninstall import uninstall
-from tests.deploy.readme import BLOCKS
+from tests.fixtures.pages import BLOCKS
 
 __all__ = ["readme_commands"]
 
