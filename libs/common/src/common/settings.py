@@ -1,4 +1,9 @@
-"""Settings that every service shares, and how they are read and refused."""
+"""Settings that every service shares, and how they are read and refused.
+
+A field is the one declaration of a setting: `make settings` writes .env.example, docs/settings.md and the settings in
+the chart's schema from it. In `json_schema_extra`, `unit` is that of a number, and `example` is the value in
+.env.example where that is not the default.
+"""
 
 import ipaddress
 import json
@@ -8,33 +13,116 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["ServiceSettings", "check_secret", "faults_of", "load_settings", "parse_networks"]
+__all__ = [
+    "WIRED",
+    "AuthUrl",
+    "Secret",
+    "ServiceSettings",
+    "SyncClientSecret",
+    "faults_of",
+    "load_settings",
+    "parse_networks",
+]
 
+# Of a setting that make, docker compose and the chart set for each process.
+WIRED: JsonDict = {"wired": True}
 EXAMPLE_SECRETS = re.compile(r"change|example|secret-?key|password|^(.)\1+$", re.IGNORECASE)
 
 
+def _check_secret(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text.encode()) < 32:
+        raise ValueError("must be at least 32 bytes; make one with: openssl rand -base64 48")
+    if info.data.get("app_env") == "production" and EXAMPLE_SECRETS.search(text):
+        raise ValueError("looks like an example; make one with: openssl rand -base64 48")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
+"""A secret that is long enough, and in production not one out of a manual."""
+# What more than one service reads.
+AuthUrl = Annotated[
+    str,
+    Field(description="Where auth publishes its keys and issues tokens.", json_schema_extra=WIRED | {"format": "uri"}),
+]
+SyncClientSecret = Annotated[
+    Secret,
+    Field(
+        description="With it sync gets its tokens from auth, at least 32 bytes; the same for both. "
+        "`make run` generates it."
+    ),
+]
+
+
 class ServiceSettings(BaseSettings):
-    """Read from the environment, once, at start. `APP_ENV=production` refuses unsafe values."""
+    """Read from the environment once, at start. `APP_ENV`, which is checked first, decides how strictly."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
-    app_env: Literal["local", "production"] = "local"
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9100
-    database_url: SecretStr
-    redis_url: SecretStr
-    backend_cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "json", "pretty"] = "auto"
-    otel_exporter_otlp_endpoint: str | None = None
-    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
-    forwarded_allow_ips: str = "127.0.0.1"
-    db_pool_size: Annotated[int, Field(ge=1, le=200)] = 8
-    faults: str = ""
+    app_env: Literal["local", "production"] = Field(
+        "local",
+        description="In `production` a service refuses to start with an unsafe value, and lists all faults at once.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is logged."
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="The form of log lines; `auto` is `pretty` on a terminal and `json` elsewhere."
+    )
+    backend_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of web pages that may call the API, separated by commas or as a JSON list: "
+        "https://shop.example,https://admin.example",
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318; empty: nothing is traced.",
+        json_schema_extra={"format": "uri"},
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=60,
+        description="How long a process that was told to end still accepts requests while it is not ready; with "
+        "`make run` 0.2 unless it is set.",
+        json_schema_extra={"unit": "seconds", "example": ""},
+    )
+    db_pool_size: int = Field(
+        8,
+        ge=1,
+        le=200,
+        description="The size of each of the two connection pools of a process.",
+        json_schema_extra={"unit": "connections"},
+    )
+    faults: str = Field(
+        "",
+        description="Injected faults, for developers: the share of requests that wait (and milliseconds) or get a 503, "
+        "of statements and Redis commands that lose their server, of pages that the external API answers with a 503: "
+        "latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2",
+    )
+    host: str = Field("127.0.0.1", description="The address that a process listens on.", json_schema_extra=WIRED)
+    port: int = Field(8000, ge=0, le=65535, description="The port of the API.", json_schema_extra=WIRED)
+    metrics_port: int = Field(
+        9100,
+        ge=0,
+        le=65535,
+        description="The port of `/metrics`; worker and scheduler serve `/health` there too.",
+        json_schema_extra=WIRED,
+    )
+    database_url: SecretStr = Field(
+        description="PostgreSQL with the role of the service: postgresql://catalog_svc:<password>@<host>:5432/products",
+        json_schema_extra=WIRED,
+    )
+    redis_url: SecretStr = Field(description="redis://:<password>@<host>:6379/0", json_schema_extra=WIRED)
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas, or `*`.",
+        json_schema_extra=WIRED,
+    )
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -137,16 +225,6 @@ def _told(error: ValidationError) -> list[str]:
         message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
         faults.append(f"{name}: {message}")
     return faults
-
-
-def check_secret(value: SecretStr, app_env: str | None) -> SecretStr:
-    """A secret long enough to be one, and in production not one out of a manual."""
-    text = value.get_secret_value()
-    if len(text.encode()) < 32:
-        raise ValueError("must be at least 32 bytes; make one with: openssl rand -base64 48")
-    if app_env == "production" and EXAMPLE_SECRETS.search(text):
-        raise ValueError("looks like an example; make one with: openssl rand -base64 48")
-    return value
 
 
 def parse_networks(setting: str) -> list[IPv4Network | IPv6Network]:

@@ -1,11 +1,11 @@
 """Settings of catalog alone."""
 
-from common.settings import ServiceSettings
+from common.settings import AuthUrl, ServiceSettings
 
 __all__ = ["CatalogSettings"]
 
 
 class CatalogSettings(ServiceSettings):
-    """`AUTH_URL` is where auth publishes the keys that verify tokens."""
+    """Where catalog finds auth."""
 
-    auth_url: str = "http://127.0.0.1:8001"
+    auth_url: AuthUrl = "http://127.0.0.1:8001"

@@ -1,11 +1,10 @@
 """Settings of sync alone."""
 
-from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from common.settings import ServiceSettings, check_secret
+from common.settings import WIRED, AuthUrl, ServiceSettings, SyncClientSecret
 
 __all__ = ["SyncSettings"]
 
@@ -16,12 +15,31 @@ class SyncSettings(ServiceSettings):
     A source bears the name of its provider. `EXTERNAL_API_URL` may carry a key, so it is a secret too.
     """
 
-    auth_url: str = "http://127.0.0.1:8001"
-    catalog_url: str = "http://127.0.0.1:8002"
-    sync_client_secret: SecretStr
-    external_api_provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "dummyjson"
-    external_api_url: SecretStr = SecretStr("https://dummyjson.com/products")
-    sync_interval_minutes: Annotated[int, Field(ge=1, le=10_080)] = 30
+    auth_url: AuthUrl = "http://127.0.0.1:8001"
+    catalog_url: str = Field(
+        "http://127.0.0.1:8002",
+        description="Where sync sends products.",
+        json_schema_extra=WIRED | {"format": "uri"},
+    )
+    sync_client_secret: SyncClientSecret
+    external_api_provider: str = Field(
+        "dummyjson",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="The provider that reads the external API; the source has its name.",
+    )
+    external_api_url: SecretStr = Field(
+        SecretStr("https://dummyjson.com/products"),
+        description="The products of the external API. With `make run` and docker compose a bundled server has those "
+        "of DummyJSON unless it is set; the real ones are at https://dummyjson.com/products.",
+        json_schema_extra={"format": "uri", "example": ""},
+    )
+    sync_interval_minutes: int = Field(
+        30,
+        ge=1,
+        le=10_080,
+        description="The time between two scheduled runs.",
+        json_schema_extra={"unit": "minutes"},
+    )
 
     @field_validator("auth_url", "catalog_url")
     @classmethod
@@ -33,11 +51,6 @@ class SyncSettings(ServiceSettings):
     def _external(cls, value: SecretStr) -> SecretStr:
         _http_url(value.get_secret_value())
         return value
-
-    @field_validator("sync_client_secret")
-    @classmethod
-    def _secret(cls, value: SecretStr, info: Any) -> SecretStr:
-        return check_secret(value, info.data.get("app_env"))
 
     @property
     def source(self) -> str:
