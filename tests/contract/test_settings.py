@@ -5,30 +5,26 @@ import re
 import subprocess
 import sys
 from io import StringIO
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 from dotenv import dotenv_values
 
-from auth.settings import AuthSettings
-from catalog.settings import CatalogSettings
+import tools.settings
 from common.settings import ServiceSettings
 from stack import settings as launcher
-from sync.settings import SyncSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
-KINDS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
+KINDS = tools.settings.SERVICES
 PROMISED = {
     "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "EXTERNAL_API_PROVIDER", "EXTERNAL_API_URL", "BACKEND_CORS_ORIGINS",
     "SYNC_INTERVAL_MINUTES", "ADMIN_REGISTRATION", "APP_ENV", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT",
 }  # fmt: skip
-OWN = {"RUN_DIR", "POSTGRES_URL", "DEBUG"}
-LAUNCHERS = {"PORT"} | OWN | {f"REPLICAS_{name.upper().replace('-', '_')}" for name in launcher.REPLICATED}
-PASSWORDS = {"POSTGRES_PASSWORD", "AUTH_DB_PASSWORD", "CATALOG_DB_PASSWORD", "SYNC_DB_PASSWORD", "REDIS_PASSWORD"}
+PASSWORDS = {setting.name for setting in tools.settings.declared(tools.settings.ComposeSettings)}
+LAUNCHERS = {setting.name for setting in tools.settings.declared(launcher.Settings)}
 REQUIRED = {
     "DATABASE_URL": "postgresql://role:bYq4@host/products",
     "REDIS_URL": "redis://host",
@@ -78,17 +74,21 @@ def start(service: str, settings: dict[str, str]) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_the_example_has_every_setting_and_no_other() -> None:
-    known = set().union(*map(names, KINDS.values())) | LAUNCHERS | PASSWORDS
-    assert set(example()) == known
-    assert len(re.findall(r"^[A-Z_]+=", EXAMPLE, re.M)) == len(known), "one is there twice"
-    assert known >= PROMISED
+def test_files_are_as_the_declarations_say() -> None:
+    assert tools.settings.example() == EXAMPLE, "run: make settings"
+    assert tools.settings.page() == tools.settings.PAGE.read_text("utf-8"), "run: make settings"
+    assert max(map(len, EXAMPLE.splitlines())) <= 120
 
 
-def test_every_setting_is_explained_in_the_lines_above_it() -> None:
-    lines = EXAMPLE.splitlines()
-    assert not [line for before, line in pairwise(lines) if re.match("[A-Z_]+=", line) and not before]
-    assert max(map(len, lines)) <= 120
+def test_every_setting_is_declared_once_with_a_description() -> None:
+    declared = [setting.name for _, settings in tools.settings.groups() for setting in settings]
+    assert len(declared) == len(set(declared))
+    for kind in KINDS.values():
+        assert names(kind) == {setting.name for setting in tools.settings.declared(kind)}, "a field has no description"
+    source = Path(launcher.__file__).read_text("utf-8")
+    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', source)) - set(launcher.__all__)
+    assert read <= set(declared), "the launcher reads others"
+    assert set(declared) >= PROMISED
 
 
 def test_a_copy_of_the_example_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_copy_of_the_example_changes_nothing(tmp_path: Path, monkeypatch: pyte
 def test_compose_asks_for_known_names_only() -> None:
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", COMPOSE))
     assert asked <= set(example())
-    assert asked >= PASSWORDS | {"PORT"} | (LAUNCHERS - OWN)
+    assert asked >= PASSWORDS | {"PORT"} | {name for name in LAUNCHERS if name.startswith("REPLICAS_")}
 
 
 @pytest.mark.parametrize(

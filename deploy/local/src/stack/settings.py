@@ -4,13 +4,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import Field, JsonValue
 
 from stack.errors import StackError
 
 __all__ = ["REPLICATED", "Settings", "load"]
 
 REPLICATED = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler")
+REPLICAS: list[JsonValue] = [f"REPLICAS_{name.upper().replace('-', '_')}" for name in REPLICATED]
 LAST_PORT = 65535
 MOST_REPLICAS = 16
 
@@ -19,13 +23,40 @@ MOST_REPLICAS = 16
 class Settings:
     """The launcher's own settings; everything else in `environment` goes to the services as it is."""
 
-    port: int
-    run_dir: Path
-    replicas: Mapping[str, int]
+    port: Annotated[
+        int,
+        Field(
+            description="The port of the gateway on 127.0.0.1, the only one that is opened.",
+            ge=0,
+            le=LAST_PORT,
+        ),
+    ] = 8000
+    run_dir: Annotated[
+        Path, Field(description="The folder in which `make run` keeps its data, logs and generated secrets.")
+    ] = Path(".run")
+    replicas: Annotated[
+        Mapping[str, int],
+        Field(
+            description="The number of processes of this kind, at most 16.",
+            json_schema_extra={"names": REPLICAS, "default": 1},
+        ),
+    ]
     external_api_url: str | None
-    postgres_url: str | None
+    postgres_url: Annotated[
+        str | None,
+        Field(
+            description="A PostgreSQL of your own for `make run` and `make dev`: the URL of an owner or superuser of a "
+            "database that exists, where roles and schemas are made; empty: the embedded one. `REDIS_URL` likewise."
+        ),
+    ] = None
     redis_url: str | None
-    debug: str | None
+    debug: Annotated[
+        str | None,
+        Field(
+            description="With `make dev` the process that a debugger may attach to, at port 5678: "
+            f"{', '.join(REPLICATED)}."
+        ),
+    ] = None
     log_format: str
     environment: Mapping[str, str]
 

@@ -84,7 +84,7 @@ class ServiceSettings(BaseSettings):
         json_schema_extra={"format": "uri"},
     )
     drain_seconds: float = Field(
-        0.0,
+        0,
         ge=0,
         le=60,
         description="How long a process that was told to end still accepts requests while it is not ready; with "
@@ -104,8 +104,8 @@ class ServiceSettings(BaseSettings):
         "of statements and Redis commands that lose their server, of pages that the external API answers with a 503: "
         "latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2",
     )
-    host: str = Field("127.0.0.1", description="The address that a process listens on.", json_schema_extra=WIRED)
-    port: int = Field(8000, ge=0, le=65535, description="The port of the API.", json_schema_extra=WIRED)
+    host: str = Field("127.0.0.1", description="The address that the process listens on.", json_schema_extra=WIRED)
+    port: int = Field(8000, ge=0, le=65535, description="The port that its API listens on.", json_schema_extra=WIRED)
     metrics_port: int = Field(
         9100,
         ge=0,
@@ -117,7 +117,7 @@ class ServiceSettings(BaseSettings):
         description="PostgreSQL with the role of the service: postgresql://catalog_svc:<password>@<host>:5432/products",
         json_schema_extra=WIRED,
     )
-    redis_url: SecretStr = Field(description="redis://:<password>@<host>:6379/0", json_schema_extra=WIRED)
+    redis_url: SecretStr = Field(description="Redis: redis://:<password>@<host>:6379/0", json_schema_extra=WIRED)
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
         description="Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas, or `*`.",
