@@ -67,6 +67,8 @@ chart: .venv/dev ## Write the table of values in the chart's README
 	@$(PY) -m stack.chart
 settings: .venv/dev ## Write .env.example and docs/settings.md from the declarations
 	@$(PY) -m tools.settings
+metrics: .venv/dev ## Write docs/metrics.md from what the processes register
+	@$(PY) -m tools.metrics
 lock: .venv/dev ## Resolve the dependencies anew
 	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh && $(MAKE) --no-print-directory sbom
 sbom: .venv/dev ## Write the bill of materials from the lock, CycloneDX
@@ -96,4 +98,4 @@ define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef
 
-.PHONY: run dev start stop status logs admin clean reset up down setup test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart settings lock sbom release help
+.PHONY: run dev start stop status logs admin clean reset up down setup test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart settings metrics lock sbom release help

@@ -13,6 +13,7 @@ import pytest
 from tests.deploy.client import Client
 from tests.fixtures.pages import BLOCKS, PAGES, ROOT, answers, missing_in_tour
 from tests.fixtures.stack import Launcher, running, until
+from tools.metrics import metrics
 
 README = PAGES["README.md"]
 
@@ -73,9 +74,7 @@ def test_the_endpoints_of_the_readme_are_those_of_the_api(launcher: Launcher) ->
         method = "GET"
         for text in re.findall(r"`([^`]+)`", row):
             method, path = text.split() if " " in text else (method, text)
-            listed.add(
-                f"{method} {path.replace('{id}', '{product_id}' if path.startswith('/products') else '{run_id}')}"
-            )
+            listed.add(f"{method} {path}")
     pages = {f"GET {page}" for page in ("/docs", "/redoc", "/openapi.json", "/problems")}
     assert listed - pages == served
     for page in pages:
@@ -93,3 +92,19 @@ def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> N
 def test_the_migrations(launcher: Launcher) -> None:
     output = shell(BLOCKS["migrations"], launcher)
     assert "(head)" in output and "No new upgrade operations detected" in output
+
+
+def test_each_process_serves_the_metrics_that_are_documented(launcher: Launcher) -> None:
+    documented = {
+        (process, metric.name)
+        for metric, processes in metrics().items()
+        for process in processes
+        if metric.name != "products_faults_injected_total"  # with FAULTS alone
+    }
+    served = set()
+    for process in launcher.stack["processes"]:
+        if process["metrics_url"]:
+            text = httpx.get(process["metrics_url"]).text
+            name = process["name"] if process["name"] == "sync-api" else process["name"].removeprefix("sync-")
+            served |= {(name, metric) for metric in re.findall(r"^# TYPE (products_\w+) ", text, re.MULTILINE)}
+    assert served == documented

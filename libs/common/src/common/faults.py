@@ -11,7 +11,7 @@ from mmap import mmap
 
 import psycopg.waiting
 import redis.asyncio.connection
-from prometheus_client.core import REGISTRY, CounterMetricFamily, Metric
+from prometheus_client.core import REGISTRY, CounterMetricFamily
 from prometheus_client.registry import Collector
 
 __all__ = ["install", "latency_seconds", "parse", "should_fail"]
@@ -70,8 +70,13 @@ def latency_seconds() -> float:
 class FaultCollector(Collector):
     """Counts in memory that is shared with forked jobs, which Prometheus does not scrape."""
 
-    def collect(self) -> list[Metric]:
-        counts = CounterMetricFamily("products_faults_injected", "Faults injected by FAULTS.", labels=["kind"])
+    @staticmethod
+    def describe() -> list[CounterMetricFamily]:
+        """The metric without values."""
+        return [CounterMetricFamily("products_faults_injected", "Faults injected by FAULTS.", labels=["kind"])]
+
+    def collect(self) -> list[CounterMetricFamily]:
+        (counts,) = self.describe()
         for kind, count in _injected.items():
             counts.add_metric([kind], count[0])
         return [counts]

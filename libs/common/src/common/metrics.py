@@ -1,4 +1,4 @@
-"""Prometheus: what each process counts, and the port of its own that serves it."""
+"""Prometheus: what runs, and the port of its own on which each process serves its metrics."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -6,24 +6,17 @@ from typing import Any, cast
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import msgspec
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, exposition
+from prometheus_client import Gauge, disable_created_metrics, exposition
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from common import __version__
 
-__all__ = ["REQUESTS", "REQUEST_SECONDS", "serve", "set_build_info"]
+__all__ = ["serve", "set_build_info"]
 
 Answer = tuple[int, dict[str, Any]]
 
 # A third of all series would be the moment when another was made.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-REQUESTS = Counter("products_http_requests", "Requests answered.", ["method", "route", "status"])
-REQUEST_SECONDS = Histogram(
-    "products_http_request_duration_seconds",
-    "Time from a request's first byte to its answer's last.",
-    ["method", "route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-)
 BUILD_INFO = Gauge("products_build_info", "Always 1; its labels say what runs.", ["service", "version"])
 
 

@@ -31,9 +31,10 @@ class SyncGauges(Collector):
         self._sources = Probe(lambda: one_query(settings, _SOURCES))
         self._queue = Probe(lambda: _queue_counts(connection))
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is asked at registration."""
-        return ()
+    @staticmethod
+    def describe() -> Iterable[Metric]:
+        """The metrics without values, so that nothing is read at registration."""
+        return [*_source_metrics(), *_queue_metrics()]
 
     def collect(self) -> Iterable[Metric]:
         for name, figures in (("postgres", self._of_sources), ("redis", self._of_queue)):
@@ -42,27 +43,38 @@ class SyncGauges(Collector):
             except Exception as error:
                 log.warning("no figures from %s: %s", name, type(error).__name__)
 
-    def _of_sources(self) -> list[Metric]:
-        last = GaugeMetricFamily(
-            "products_sync_last_success_timestamp_seconds", "End of the last good run.", labels=["source"]
-        )
-        age = GaugeMetricFamily(
-            "products_sync_last_success_age_seconds", "Time since the last good run.", labels=["source"]
-        )
-        active = GaugeMetricFamily("products_sync_active_runs", "Runs that are queued or running.", labels=["source"])
+    def _of_sources(self) -> list[GaugeMetricFamily]:
+        last, age, active = metrics = _source_metrics()
         for source, succeeded, count in self._sources():
             active.add_metric([source], count)
             if succeeded is not None:
                 last.add_metric([source], succeeded)
                 age.add_metric([source], max(0.0, time.time() - succeeded))
-        return [last, age, active]
+        return metrics
 
-    def _of_queue(self) -> list[Metric]:
-        jobs = GaugeMetricFamily("products_sync_queue_jobs", "RQ jobs by state.", labels=["state"])
-        queued, started, failed, workers = self._queue()
+    def _of_queue(self) -> list[GaugeMetricFamily]:
+        jobs, workers = metrics = _queue_metrics()
+        queued, started, failed, known = self._queue()
         for state, count in (("queued", queued), ("started", started), ("failed", failed)):
             jobs.add_metric([state], count)
-        return [jobs, GaugeMetricFamily("products_sync_workers", "Workers that RQ knows.", value=workers)]
+        workers.add_metric([], known)
+        return metrics
+
+
+def _source_metrics() -> list[GaugeMetricFamily]:
+    labels = ["source"]
+    return [
+        GaugeMetricFamily("products_sync_last_success_timestamp_seconds", "End of the last good run.", labels=labels),
+        GaugeMetricFamily("products_sync_last_success_age_seconds", "Time since the last good run.", labels=labels),
+        GaugeMetricFamily("products_sync_active_runs", "Runs that are queued or running.", labels=labels),
+    ]
+
+
+def _queue_metrics() -> list[GaugeMetricFamily]:
+    return [
+        GaugeMetricFamily("products_sync_queue_jobs", "RQ jobs by state.", labels=["state"]),
+        GaugeMetricFamily("products_sync_workers", "Workers that RQ knows."),
+    ]
 
 
 def _queue_counts(connection: Redis) -> list[int]:

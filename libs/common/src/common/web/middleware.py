@@ -6,9 +6,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common import logs, metrics
+from common import logs
 from common.deadlines import start_deadline
 from common.request_ids import accept_request_id, request_id
+from common.web import http_metrics
 from common.web.errors import ApiError, HeadersTooLarge, Unavailable, UriTooLong
 from common.web.problems import to_response
 
@@ -65,7 +66,7 @@ class AccessLogMiddleware:
         key = (method if method in _METHODS else "other", route, status)
         series = self._series.get(key)
         if series is None:
-            series = metrics.REQUESTS.labels(*key), metrics.REQUEST_SECONDS.labels(*key[:2])
+            series = http_metrics.REQUESTS.labels(*key), http_metrics.REQUEST_SECONDS.labels(*key[:2])
             self._series[key] = series
         series[0].inc()
         series[1].observe(seconds)

@@ -5,8 +5,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from common import metrics
 from common.request_ids import accept_request_id
+from common.web import http_metrics
 from common.web.errors import ApiError, BadRequest, HeadersTooLarge
 from common.web.problems import problem_body
 
@@ -88,7 +88,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, error: ApiError) -> None:
         self._refused = True
-        metrics.REQUESTS.labels("other", "unmatched", error.status).inc()
+        http_metrics.REQUESTS.labels("other", "unmatched", error.status).inc()
         request_id = accept_request_id(None)
         body = problem_body(error.status, str(error.detail), request_id=request_id)
         lines = [
