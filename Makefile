@@ -48,10 +48,10 @@ hostile: .venv/dev ## Hostile requests to every route: what they cost, and wheth
 	@$(PY) -m tests.load.hostile
 mutants: .venv/dev ## Remove one guard after the other: tests must turn red; SHORT=1 for 10 near the last commit
 	@$(PY) -m tests.mutants $(if $(SHORT),--touched-by HEAD~1 --most 10)
-lint: .venv/dev ## Check style, types and house rules
+lint: .venv/dev ## Check style, types and architecture rules
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	@$(PY) -m mypy && $(PY) -m tests.house
-format: .venv/dev ## Rewrite the code in house style
+	@$(PY) -m mypy && $(PY) -m tests.architecture_lint
+format: .venv/dev ## Rewrite the code in our style
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 bench: .venv/dev ## Measure against the budgets
 	@$(PY) -m tests.load.bench

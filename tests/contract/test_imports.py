@@ -1,7 +1,7 @@
 """No service contains another, and `common` contains none: seen at run time, in a process of its own.
 
 `common` has two layers: `common.web` for HTTP services above what every process loads. The same rules over the source,
-and that nothing but common/web/database.py commits, are in tests/house.py.
+and that nothing but common/web/database.py commits, are in tests/architecture_lint.py.
 """
 
 import ast
