@@ -19,7 +19,9 @@ __all__ = ["router"]
 router = make_router("sync")
 
 
-@router.post("/sync/trigger", summary="Start a sync", status_code=202, responses=problem_responses(401, 403, 422))
+@router.post(
+    "/sync/trigger", summary="Start a sync", status_code=202, responses=problem_responses(400, 401, 403, 413, 415, 422)
+)
 async def trigger_sync(
     response: Response,
     after: BackgroundTasks,
