@@ -98,7 +98,7 @@ async def test_requests_in_flight_are_finished(
         told = time.monotonic()
         server.process.send_signal(signals[0])
         if signals[0] is signal.SIGTERM:
-            await eventually(lambda: server.status() != 200)
+            await eventually(lambda: server.status() == 503)
             answer = await client.get("/products")
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         for number in signals[1:]:

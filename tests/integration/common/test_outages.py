@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from common.web.database import Database
 from stack.postgres import Postgres
 from stack.valkey import Valkey
 from tests.fixtures.service import serving
-from tests.fixtures.stack import folder, until
+from tests.fixtures.stack import folder
 
 # The promise is 1 s; a busy machine may schedule us late. Without deadlines of our own it would be 10 s and more.
 SLOWEST = 15.0
@@ -134,38 +133,6 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valk
         while (await client.get("/health")).status_code != 200:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-
-
-class TestDrain:
-    def test_sigterm_says_not_ready_first_and_finishes_work(self, own_postgres: Postgres, valkey_url: str) -> None:
-        from stack.ports import Ports
-
-        ports = Ports()
-        port, metrics = ports.pick(), ports.pick()
-        environment = os.environ | {
-            "DATABASE_URL": own_postgres.url("catalog"), "REDIS_URL": valkey_url, "PORT": str(port),
-            "METRICS_PORT": str(metrics), "DRAIN_SECONDS": "3",
-        }  # fmt: skip
-        subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
-        process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
-
-                def healthy() -> bool:
-                    try:
-                        return client.get("/health").status_code == 200
-                    except httpx.TransportError:
-                        return False
-
-                until(healthy)
-                process.send_signal(signal.SIGTERM)
-                until(lambda: client.get("/health").status_code == 503)
-                # Still accepting and serving while it drains.
-                assert httpx.get(f"http://127.0.0.1:{port}/products").status_code == 200
-                assert process.wait(60) in (0, -signal.SIGTERM, 143)
-        finally:
-            process.kill()
-            process.wait(5)
 
 
 async def test_a_job_outside_a_request_does_not_wait_forever(

@@ -20,6 +20,7 @@ from stack.plan import Plan
 from stack.rundir import RunDir
 from stack.settings import load
 from sync.settings import SyncSettings
+from tests.contract.test_settings import PROMISED
 from tests.fixtures.stack import folder
 from tests.helm.render import CHART, Manifest, containers, only, pods, render
 
@@ -28,11 +29,6 @@ COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml"
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text("utf-8")
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 KINDS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
-# The settings that every way of starting must take (the design's list).
-DESIGN = {
-    "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "EXTERNAL_API_PROVIDER", "EXTERNAL_API_URL", "BACKEND_CORS_ORIGINS",
-    "SYNC_INTERVAL_MINUTES", "ADMIN_REGISTRATION", "APP_ENV", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT",
-}  # fmt: skip
 # What the launcher calls otherwise, because it numbers them.
 SYNC_NAMES = {"sync-worker": "worker", "sync-scheduler": "scheduler"}
 # Production is safe by default, a laptop convenient; the chart's pods drain while gateways learn that they leave.
@@ -131,12 +127,11 @@ def test_compose_and_the_chart_start_the_same() -> None:
     assert ours == composed()
 
 
-def test_all_settings_of_the_design_and_the_code_and_no_others(plan: Plan) -> None:
+def test_all_settings_of_the_code_and_no_others(plan: Plan) -> None:
     for process in [*made(plan).values(), *composed().values()]:
         assert process.settings == names(KINDS[process.command[0]])
-    assert set().union(*map(names, KINDS.values())) >= DESIGN
     settable = set(VALUES["global"]["settings"]).union(*(VALUES[service]["settings"] for service in KINDS))
-    assert settable >= DESIGN - {"DATABASE_URL", "REDIS_URL", "SECRET_KEY"}, "those three are secrets"
+    assert settable >= PROMISED - {"DATABASE_URL", "REDIS_URL", "SECRET_KEY"}, "those three are secrets"
 
 
 def test_defaults_differ_only_where_they_are_meant_to() -> None:
