@@ -8,7 +8,8 @@ from types import FrameType
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.catalog", "tests.fixtures.queries"]
+FIXTURES = ("stack", "databases", "processes", "catalog", "queries")
+pytest_plugins = [f"tests.fixtures.{module}" for module in FIXTURES]
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

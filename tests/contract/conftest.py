@@ -1,6 +1,5 @@
 """A PostgreSQL of its own for tests that take schemas down, change roles, or do both."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from common import migrations
 from stack.postgres import Postgres
+from tests.fixtures.databases import migrate
+from tests.fixtures.processes import SECRET, inherited
 from tests.fixtures.stack import folder
 
 Run = Callable[..., subprocess.Popen[str]]
-SECRET = "Kq7wXo2ZrM9tBvY4sHn6JdP1fGc8LeUa"
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +28,17 @@ def begin(server: Postgres) -> Run:
 
     def start(service: str, *command: str, cwd: Path | None = None, **more: str) -> subprocess.Popen[str]:
         settings = {
-            "PATH": os.environ["PATH"], "DATABASE_URL": server.url(service), "REDIS_URL": "redis://127.0.0.1:1/0",
+            "DATABASE_URL": server.url(service), "REDIS_URL": "redis://127.0.0.1:1/0",
             "SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET,
-        } | more  # fmt: skip
+        }  # fmt: skip
         arguments = [sys.executable, "-m", *command]
         return subprocess.Popen(
-            arguments, env=settings, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            arguments,
+            env=inherited() | settings | more,
+            cwd=cwd,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     return start
@@ -44,7 +48,5 @@ def begin(server: Postgres) -> Run:
 def migrated(server: Postgres) -> Postgres:
     """`server` with all schemas at head."""
     for service in ("auth", "catalog", "sync"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DATABASE_URL", server.url(service))
-            migrations.upgrade(service)
+        migrate(service, server.url(service))
     return server

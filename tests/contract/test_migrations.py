@@ -14,7 +14,8 @@ from alembic import command
 from alembic.config import Config
 
 from stack.postgres import Postgres
-from tests.fixtures.stack import folder, until
+from tests.fixtures.stack import folder
+from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "catalog", "sync")

@@ -9,12 +9,13 @@ import pytest
 
 from catalog import app as catalog
 from catalog.settings import CatalogSettings
-from common import migrations
 from stack import openapi
 from sync import app as sync
 from sync.settings import SyncSettings
 from tests.fixtures.apps import built, registered
-from tests.fixtures.catalog import SECRET, Auth, role_url
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import Database
+from tests.fixtures.processes import SECRET
 from tests.fixtures.service import serving
 
 # Callers: without a token; with a user's; an admin's; that of a service, which has the scope catalog:import alone.
@@ -68,13 +69,9 @@ ROUTES = [(service, name) for service, names in PERMISSIONS.items() for name in 
 
 
 @pytest.fixture(scope="session")
-def sync_settings(postgres: str, valkey_url: str, auth_process: Auth) -> SyncSettings:
-    url = role_url(postgres, "sync")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", url)
-        migrations.upgrade("sync")
-    values = {"database_url": url, "redis_url": valkey_url, "auth_url": auth_process.url, "sync_client_secret": SECRET}
-    return SyncSettings.model_validate(values)
+def sync_settings(database: Database, valkey_url: str, auth_process: Auth) -> SyncSettings:
+    values = {"database_url": database("sync"), "redis_url": valkey_url, "auth_url": auth_process.url}
+    return SyncSettings.model_validate(values | {"sync_client_secret": SECRET})
 
 
 @pytest.fixture

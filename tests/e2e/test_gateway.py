@@ -16,7 +16,8 @@ from stack import gateway
 from stack.ports import HOST, Ports
 from stack.rundir import RunDir
 from stack.standalone import Standalone
-from tests.fixtures.stack import folder, until
+from tests.fixtures.stack import folder
+from tests.fixtures.waiting import until
 
 PUBLIC = {
     "/products": "catalog",

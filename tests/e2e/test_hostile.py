@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fixtures.stack import running, until
+from tests.fixtures.stack import running
+from tests.fixtures.waiting import until
 from tests.load.hostile import ADMIN, faults, measure, owner, routes, services
 from tests.load.shapes import SHAPES, Route, Shape
 

@@ -21,7 +21,8 @@ import pytest
 import catalog.errors
 from stack.ports import HOST, Ports
 from stack.rundir import RunDir
-from tests.fixtures.stack import Launcher, environment, folder, launch, running, until
+from tests.fixtures.stack import Launcher, environment, folder, launch, running
+from tests.fixtures.waiting import until
 
 # Its own limit is 10 s; the rest is for a busy machine.
 STOP_WITHIN = 30.0
@@ -349,13 +350,9 @@ def test_a_saved_file_starts_its_service_anew_and_a_first_sync_that_fails_is_tol
     with folder() as run_dir:
         port = Ports().pick()
         settings = {"DEBUG": "catalog", "EXTERNAL_API_URL": "http://127.0.0.1:1/products"}
-        with (run_dir / "launcher.out").open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "stack", "up", "--dev"], env=environment(run_dir, port, settings),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
-        launcher = Launcher(process, RunDir(run_dir)).until_ready()
+        launcher = launch(run_dir, port, settings, options=("--dev",))
         try:
+            launcher.until_ready()
             assert "debugger  127.0.0.1:5678 for catalog" in launcher.output()
             until(lambda: _sync_health(port)["retry_at"])
             told = _sync_health(port)

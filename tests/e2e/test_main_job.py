@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fixtures.stack import ORIGIN, until
+from tests.fixtures.stack import ORIGIN
+from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.xdist_group("stack")
 

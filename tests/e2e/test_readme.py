@@ -12,7 +12,8 @@ import pytest
 
 from tests.deploy.client import Client
 from tests.fixtures.pages import BLOCKS, PAGES, ROOT, answers, missing_in_tour
-from tests.fixtures.stack import Launcher, running, until
+from tests.fixtures.stack import Launcher, running
+from tests.fixtures.waiting import until
 from tools.metrics import metrics
 
 README = PAGES["README.md"]

@@ -7,7 +7,8 @@ import httpx
 
 from tests.e2e.test_main_job import sync_now
 from tests.fixtures.otlp import Span, receiving
-from tests.fixtures.stack import running, until
+from tests.fixtures.stack import running
+from tests.fixtures.waiting import until
 
 ADMIN = {"email": "admin@example.com", "password": "admin123"}
 

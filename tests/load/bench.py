@@ -7,25 +7,29 @@ Exits 1 when a ratio is below its budget. All traffic stays on 127.0.0.1.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import httpx
+
 from stack.ports import Ports
 from stack.postgres import Postgres
 from stack.valkey import Valkey
+from tests.fixtures.databases import migrate
+from tests.fixtures.processes import run_process, until_healthy
+from tests.fixtures.waiting import until
 from tests.load.seed import seed
 
 BUDGETS = {"/products/{id}": 1.5, "/products?limit=100": 2.5}
-UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+UVICORN = {
+    "UVICORN_LOOP": "uvloop", "UVICORN_HTTP": "httptools", "UVICORN_ACCESS_LOG": "false",
+    "UVICORN_LOG_LEVEL": "warning",
+}  # fmt: skip
 
 
 @dataclass
@@ -39,26 +43,19 @@ class Sample:
 
 
 @contextmanager
-def server(command: list[str], environment: dict[str, str], url: str) -> Iterator[None]:
-    """Run a server process until it answers, and end it afterwards."""
-    process = subprocess.Popen([sys.executable, "-m", *command], env=os.environ | environment)
-    try:
-        deadline = time.monotonic() + 30
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} does not answer at {url}")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(15)
+def reference(url: str) -> Iterator[int]:
+    """The port of the reference application on the database `url`, as soon as it answers."""
+    port = Ports().pick()
+    settings = {"DATABASE_URL": url.replace("postgresql://", "postgresql+asyncpg://", 1), "UVICORN_PORT": str(port)}
+    with run_process("uvicorn", "tests.load.reference:app", settings | UVICORN) as process:
+        until(lambda: answers(f"http://127.0.0.1:{port}/products/1") or process.ended())
+        yield port
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
         return False
 
 
@@ -94,19 +91,15 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="products-bench-"))
         postgres = stack.enter_context(Postgres(f"{folder}/postgres"))
         valkey = stack.enter_context(Valkey(f"{folder}/valkey"))
-        url, ports = postgres.url("catalog"), Ports()
-        ours, metrics, reference = ports.pick(), ports.pick(), ports.pick()
-        environment = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "LOG_LEVEL": "warning"}
-        environment |= {"PORT": str(ours), "METRICS_PORT": str(metrics)}
-        subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=os.environ | environment, check=True)
+        url = postgres.url("catalog")
+        migrate("catalog", url)
         seed(url, options.products)
-        stack.enter_context(server(["catalog", "serve"], environment, f"http://127.0.0.1:{ours}/health"))
-        command = ["uvicorn", "tests.load.reference:app", "--port", str(reference), *UVICORN]
-        database = {"DATABASE_URL": url.replace("postgresql://", "postgresql+asyncpg://", 1)}
-        stack.enter_context(server(command, database, f"http://127.0.0.1:{reference}/products/1"))
+        settings = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "LOG_LEVEL": "warning"}
+        ours = until_healthy(stack.enter_context(run_process("catalog", "serve", settings)))
+        theirs = stack.enter_context(reference(url))
         print(f"{options.products} products, {options.connections} connections, {options.rounds} x {options.seconds} s")
         print(f"{'path':<22} {'server':<10} {'req/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'errors':>7}", flush=True)
-        good = [compare(path, ours, reference, options) for path in BUDGETS]
+        good = [compare(path, int(ours.url.rpartition(":")[2]), theirs, options) for path in BUDGETS]
     sys.exit(0 if all(good) else 1)
 
 

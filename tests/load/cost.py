@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.fixtures.stack import Launcher, running, until
+from tests.fixtures.stack import Launcher, running
+from tests.fixtures.waiting import until
 
 REQUESTS = 2000
 AT_ONCE = 8

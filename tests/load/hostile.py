@@ -26,7 +26,8 @@ import httpx
 import psutil
 
 from tests.deploy.report import Report
-from tests.fixtures.stack import Launcher, running, until
+from tests.fixtures.stack import Launcher, running
+from tests.fixtures.waiting import until
 from tests.load.shapes import SHAPES, Request, Route, Shape
 
 __all__ = ["ADMIN", "faults", "measure", "owner", "routes", "services"]

@@ -21,7 +21,8 @@ from tests.deploy.client import Client
 from tests.deploy.load import Load
 from tests.deploy.machine import Machine
 from tests.deploy.report import Report
-from tests.fixtures.stack import Launcher, running, until
+from tests.fixtures.stack import Launcher, running
+from tests.fixtures.waiting import until
 
 PROCESSES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway")
 # Go's collector breathes by some MB; what leaks shows in the others' way too.

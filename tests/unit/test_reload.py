@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from stack.ports import Ports
-from tests.fixtures.stack import until
+from tests.fixtures.waiting import until
 
 RELOAD = Path(__file__).parents[2] / "deploy/reload.py"
 # Says which version of it runs and which saved files it was started for.

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_imports import Importer
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
 

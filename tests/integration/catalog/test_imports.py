@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
 

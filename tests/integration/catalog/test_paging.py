@@ -9,7 +9,8 @@ import pytest
 
 from catalog import products
 from catalog.settings import CatalogSettings
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_products import create, problem_of
 
 INSERT = "INSERT INTO catalog.products (name, description, price, currency, category, deleted_at)"

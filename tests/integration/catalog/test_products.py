@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.settings import CatalogSettings
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
 

@@ -12,7 +12,8 @@ import pytest
 from catalog.settings import CatalogSettings
 from common.deadlines import start_deadline
 from common.web.database import Database
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
 
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"

@@ -1,14 +1,10 @@
 """A process that is told to end serves to the last request, sends its clients elsewhere, and is gone in time."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from random import Random
 from uuid import uuid4
 
@@ -17,9 +13,10 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from stack.ports import Ports
-from tests.fixtures.catalog import Auth, dsn
-from tests.fixtures.stack import until
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
+from tests.fixtures.processes import Process, environment_of, run_process, until_healthy
+from tests.fixtures.waiting import eventually
 
 # Long enough that a busy machine looks at it in time.
 DRAIN = 2.0
@@ -28,57 +25,23 @@ WELL = (-signal.SIGTERM, 0)
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'catalog_svc' AND wait_event = 'relation'"
 
 
-@dataclass
-class Server:
-    """A catalog that is a process of its own."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-
-    def status(self) -> int | None:
-        """Of /health, on a new connection; None if there is no answer."""
-        try:
-            return httpx.get(f"{self.url}/health", timeout=30).status_code
-        except httpx.TransportError:
-            # Also one that was accepted in the moment in which the process ended.
-            return None
-
-    def healthy(self) -> bool:
-        return self.status() == 200
-
-
 @contextmanager
-def serving(settings: CatalogSettings) -> Iterator[Server]:
-    ports = Ports()
-    port, metrics = ports.pick(), ports.pick()
-    environment = os.environ | {
-        "DATABASE_URL": dsn(settings), "REDIS_URL": settings.redis_url.get_secret_value(), "PORT": str(port),
-        "METRICS_PORT": str(metrics), "AUTH_URL": settings.auth_url, "DRAIN_SECONDS": str(DRAIN),
-        "LOG_LEVEL": "warning",
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)
-    try:
-        yield Server(process, f"http://127.0.0.1:{port}")
-    finally:
-        process.kill()
-        process.wait(10)
+def serving(settings: CatalogSettings) -> Iterator[Process]:
+    more = {"DRAIN_SECONDS": str(DRAIN), "LOG_LEVEL": "warning"}
+    with run_process("catalog", "serve", environment_of(settings) | more) as process:
+        yield until_healthy(process)
 
 
 @pytest.fixture
-def server(catalog_settings: CatalogSettings) -> Iterator[Server]:
+def server(catalog_settings: CatalogSettings) -> Iterator[Process]:
     with serving(catalog_settings) as started:
-        until(started.healthy)
         yield started
 
 
 @pytest.fixture
-async def client(server: Server, auth_process: Auth) -> AsyncIterator[httpx.AsyncClient]:
+async def client(server: Process, auth_process: Auth) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=server.url, headers=auth_process.sync, timeout=30) as client:
         yield client
-
-
-async def eventually(condition: object, timeout: float = 30.0) -> None:
-    await asyncio.to_thread(until, condition, timeout)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +50,7 @@ async def eventually(condition: object, timeout: float = 30.0) -> None:
     ids=lambda signals: "+".join(it.name for it in signals),
 )
 async def test_requests_in_flight_are_finished(
-    client: httpx.AsyncClient, server: Server, catalog_settings: CatalogSettings, signals: list[signal.Signals]
+    client: httpx.AsyncClient, server: Process, catalog_settings: CatalogSettings, signals: list[signal.Signals]
 ) -> None:
     with psycopg.connect(dsn(catalog_settings)) as holder, psycopg.connect(dsn(catalog_settings)) as watch:
         watch.autocommit = True
@@ -125,7 +88,6 @@ async def test_at_random_instants_nobody_is_cut_off(
     print(f"seed {seed}")
     for _ in range(rounds):
         with serving(catalog_settings) as server:
-            await eventually(server.healthy)
             names = [f"drained {uuid4()}" for _ in range(2)]
             clients = [asyncio.create_task(busy(server.url, auth_process.admin, name)) for name in [*names, "", ""]]
             server_signals = [signal.SIGTERM] * random.choice((1, 1, 2))

@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,52 +13,32 @@ import pytest
 
 from catalog.settings import CatalogSettings
 from stack.ports import Ports
-from stack.rundir import RunDir
-from tests.fixtures.catalog import dsn
-from tests.fixtures.stack import Launcher, environment, folder, until
+from tests.fixtures.processes import Start, environment_of, until_healthy
+from tests.fixtures.stack import Launcher, folder, launch
+from tests.fixtures.waiting import until
 
 FILES, FLOOD = 64, 200
 ADMIN = {"email": "admin@example.com", "password": "admin123"}
 DISK = 192 * 2**20
 
 
-def status(url: str) -> int | None:
-    """Of an answer on a new connection; None if there is none."""
-    try:
-        return httpx.get(url, timeout=5).status_code
-    except httpx.TransportError:
-        return None
-
-
-def test_without_file_descriptors(catalog_settings: CatalogSettings) -> None:
+def test_without_file_descriptors(catalog_settings: CatalogSettings, start: Start) -> None:
     """A flood of connections takes the last file; a client that is in already is answered, and then all are again."""
-    ports = Ports()
-    port, metrics = ports.pick(), ports.pick()
-    settings = os.environ | {
-        "DATABASE_URL": dsn(catalog_settings), "REDIS_URL": catalog_settings.redis_url.get_secret_value(),
-        "PORT": str(port), "METRICS_PORT": str(metrics), "AUTH_URL": catalog_settings.auth_url, "LOG_LEVEL": "warning",
-    }  # fmt: skip
-    command = f"ulimit -n {FILES} && exec {sys.executable} -m catalog serve"
-    process = subprocess.Popen(["sh", "-c", command], env=settings)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: status(f"{url}/health") == 200)
-        with httpx.Client(base_url=url, timeout=10) as inside, ExitStack() as flood:
-            assert inside.get("/products").status_code == 200
-            for _ in range(FLOOD):
-                flood.enter_context(socket.create_connection(("127.0.0.1", port), 5))
-            until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) >= FILES - 1)
-            for _ in range(20):
-                answer = inside.get("/products")
-                assert answer.status_code in (200, 503), answer.text
-                assert inside.get("/livez").status_code == 200
-        until(lambda: status(f"{url}/health") == 200, 10)
-        assert {status(f"{url}/products") for _ in range(20)} == {200}
-        assert status(f"http://127.0.0.1:{metrics}/metrics") == 200
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait(10)
+    limited = ("sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh")
+    process = until_healthy(start("catalog", "serve", environment_of(catalog_settings), prefix=limited))
+    with httpx.Client(base_url=process.url, timeout=10) as inside, ExitStack() as flood:
+        assert inside.get("/products").status_code == 200
+        for _ in range(FLOOD):
+            flood.enter_context(socket.create_connection(("127.0.0.1", inside.base_url.port or 0), 5))
+        until(lambda: len(os.listdir(f"/proc/{process.process.pid}/fd")) >= FILES - 1)
+        for _ in range(20):
+            answer = inside.get("/products")
+            assert answer.status_code in (200, 503), answer.text
+            assert inside.get("/livez").status_code == 200
+    until(process.healthy)
+    assert {process.status("/products") for _ in range(20)} == {200}
+    assert httpx.get(f"{process.metrics_url}/metrics").status_code == 200
+    assert not process.ended()
 
 
 @contextmanager
@@ -68,17 +47,12 @@ def on_a_small_disk() -> Iterator[Launcher]:
     with folder() as run_dir:
         home = run_dir / "postgres"
         home.mkdir(mode=0o700)
-        command = f"mount -t tmpfs -o size={DISK},mode=0700 tmpfs {home} && exec {sys.executable} -m stack up"
-        with (run_dir / "launcher.out").open("w") as output:
-            process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", command], env=environment(run_dir, Ports().pick()),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
-        launcher = Launcher(process, RunDir(run_dir))
+        command = f'mount -t tmpfs -o size={DISK},mode=0700 tmpfs {home} && exec "$@"'
+        launcher = launch(run_dir, Ports().pick(), prefix=("unshare", "--mount", "sh", "-c", command, "sh"))
         try:
             yield launcher.until_ready()
         finally:
-            if process.poll() is None:
+            if launcher.process.poll() is None:
                 launcher.stop()
 
 

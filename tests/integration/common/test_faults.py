@@ -1,14 +1,9 @@
 """FAULTS, kind by kind, in a real process: what clients see, what is stored, what is counted."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +11,11 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from stack.ports import Ports
-from tests.fixtures.catalog import Auth, dsn
-from tests.fixtures.stack import ORIGIN, until
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
+from tests.fixtures.processes import Process, Start, environment_of
+from tests.fixtures.stack import ORIGIN
+from tests.fixtures.waiting import until
 
 # As with a server that is dead; without that it would be 5 s.
 SLOWEST = 15.0
@@ -29,54 +26,27 @@ NEW = {"name": "Lamp", "price": 9.99, "category": "things"}
 class Unreliable:
     """A catalog that runs with faults."""
 
+    process: Process
     client: httpx.Client
-    metrics: str
-    log: Path
-
-    def live(self) -> bool:
-        try:
-            return self.client.get("/livez").status_code == 200
-        except httpx.TransportError:
-            return False
 
     def injected(self, kind: str) -> int:
         """How many faults of this kind it has counted."""
-        sample = rf'^products_faults_injected_total{{kind="{kind}"}} ([0-9.]+)$'
-        found = re.search(sample, httpx.get(self.metrics).text, re.M)
-        assert found
-        return int(float(found[1]))
+        return int(self.process.figure(f'products_faults_injected_total{{kind="{kind}"}}'))
 
     def warnings(self) -> list[str]:
-        lines: list[dict[str, Any]] = [json.loads(line) for line in self.log.read_text().splitlines()]
+        lines = self.process.lines()
         return [line["message"] for line in lines if line["logger"] == "common.faults" and line["level"] == "warning"]
 
 
-def start(settings: CatalogSettings, log: Path, **more: str) -> subprocess.Popen[bytes]:
-    environment = {
-        "PATH": os.environ["PATH"], "DATABASE_URL": dsn(settings), "REDIS_URL": settings.redis_url.get_secret_value(),
-        "AUTH_URL": settings.auth_url, "BACKEND_CORS_ORIGINS": ORIGIN,
-    }  # fmt: skip
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "catalog", "serve"], env=environment | more, stdout=output, stderr=output
-        )
-
-
 @contextmanager
-def unreliable(settings: CatalogSettings, log: Path, faults: str) -> Iterator[Unreliable]:
-    ports = Ports()
-    port, metrics = ports.pick(), ports.pick()
-    process = start(settings, log, PORT=str(port), METRICS_PORT=str(metrics), FAULTS=faults)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            made = Unreliable(client, f"http://127.0.0.1:{metrics}/metrics", log)
-            until(made.live)
-            yield made
-            assert process.poll() is None, log.read_text()
-            assert made.warnings() == [f"fault injection is on: FAULTS={faults}"]
-    finally:
-        process.kill()
-        process.wait()
+def unreliable(start: Start, settings: CatalogSettings, faults: str) -> Iterator[Unreliable]:
+    process = start("catalog", "serve", environment_of(settings) | {"BACKEND_CORS_ORIGINS": ORIGIN, "FAULTS": faults})
+    with httpx.Client(base_url=process.url, timeout=10) as client:
+        until(process.live)
+        made = Unreliable(process, client)
+        yield made
+        assert not process.ended(), process.output()
+        assert made.warnings() == [f"fault injection is on: FAULTS={faults}"]
 
 
 @pytest.fixture
@@ -101,8 +71,8 @@ def is_unavailable(answer: httpx.Response) -> bool:
     return True
 
 
-def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
-    with unreliable(catalog_settings, tmp_path / "log", "latency=1:300") as catalog:
+def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSettings, start: Start) -> None:
+    with unreliable(start, catalog_settings, "latency=1:300") as catalog:
         # On a busy machine a check may take its second, once.
         until(lambda: {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200})
         assert catalog.injected("latency") == 0
@@ -112,9 +82,9 @@ def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSett
 
 
 def test_error_answers_503_before_anything_is_done(
-    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], tmp_path: Path
+    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], start: Start
 ) -> None:
-    with unreliable(catalog_settings, tmp_path / "log", "error=1") as catalog:
+    with unreliable(start, catalog_settings, "error=1") as catalog:
         # On a busy machine a check may take its second, once.
         until(lambda: {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200})
         assert catalog.injected("error") == 0
@@ -127,10 +97,10 @@ def test_error_answers_503_before_anything_is_done(
 
 
 def test_postgres_fails_statements_and_stores_exactly_what_it_acknowledged(
-    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], tmp_path: Path
+    catalog_settings: CatalogSettings, auth_process: Auth, stored: psycopg.Connection[Any], start: Start
 ) -> None:
     acknowledged, refused = set(), 0
-    with unreliable(catalog_settings, tmp_path / "log", "postgres=0.1") as catalog:
+    with unreliable(start, catalog_settings, "postgres=0.1") as catalog:
         for number in range(80):
             name = f"Lamp {number}"
             answer = catalog.client.post("/products", json=NEW | {"name": name}, headers=auth_process.admin)
@@ -142,8 +112,8 @@ def test_postgres_fails_statements_and_stores_exactly_what_it_acknowledged(
     assert names(stored) == acknowledged
 
 
-def test_postgres_that_always_fails_is_503_and_not_ready(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
-    with unreliable(catalog_settings, tmp_path / "log", "postgres=1") as catalog:
+def test_postgres_that_always_fails_is_503_and_not_ready(catalog_settings: CatalogSettings, start: Start) -> None:
+    with unreliable(start, catalog_settings, "postgres=1") as catalog:
         for path in ("/products", "/products/1"):
             answer = catalog.client.get(path)
             assert is_unavailable(answer) and answer.elapsed.total_seconds() < SLOWEST
@@ -152,8 +122,8 @@ def test_postgres_that_always_fails_is_503_and_not_ready(catalog_settings: Catal
         assert catalog.client.get("/livez").status_code == 200
 
 
-def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
-    with unreliable(catalog_settings, tmp_path / "log", "redis=1") as catalog:
+def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings, start: Start) -> None:
+    with unreliable(start, catalog_settings, "redis=1") as catalog:
         assert {catalog.client.get("/products").status_code for _ in range(10)} == {200}
         health = catalog.client.get("/health")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
@@ -169,11 +139,11 @@ def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings
     ids=["production", "unknown"],
 )
 def test_a_process_refuses_to_start(
-    catalog_settings: CatalogSettings, tmp_path: Path, given: dict[str, str], said: str
+    catalog_settings: CatalogSettings, start: Start, given: dict[str, str], said: str
 ) -> None:
-    log = tmp_path / "log"
-    # A password that production takes.
+    # Passwords that production takes.
     url = re.sub(":[^:@/]+@", ":bYq4rT7w@", dsn(catalog_settings))
-    assert start(catalog_settings, log, REDIS_URL="redis://:bYq4rT7w@host", DATABASE_URL=url, **given).wait(60) == 2
-    (line,) = log.read_text().splitlines()
+    process = start("catalog", "serve", {"REDIS_URL": "redis://:bYq4rT7w@host", "DATABASE_URL": url} | given)
+    assert process.process.wait(60) == 2
+    (line,) = process.output().splitlines()
     assert line.startswith(f"settings: FAULTS: {said}")

@@ -1,9 +1,6 @@
 """A dead or frozen PostgreSQL gives 503 problem+json within a second, and service again at once when it is back."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from catalog.settings import CatalogSettings
 from common.web.database import Database
 from stack.postgres import Postgres
 from stack.valkey import Valkey
+from tests.fixtures.databases import migrate
 from tests.fixtures.service import serving
 from tests.fixtures.stack import folder
 
@@ -37,8 +35,7 @@ def own_postgres() -> Iterator[Postgres]:
 @pytest.fixture
 async def client(own_postgres: Postgres, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     url = own_postgres.url("catalog")
-    environment = os.environ | {"DATABASE_URL": url, "REDIS_URL": valkey_url}
-    subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
+    migrate("catalog", url)
     settings = CatalogSettings(database_url=url, redis_url=valkey_url)  # type: ignore[arg-type]
     async with serving(build(settings)) as client:
         yield client
@@ -126,8 +123,7 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valk
         answer = await client.get("/health")
         assert answer.status_code == 503 and "python -m catalog migrate" in answer.json()["detail"]
         assert (await client.get("/products")).status_code == 503
-        environment = os.environ | {"DATABASE_URL": own_postgres.url("catalog"), "REDIS_URL": valkey_url}
-        subprocess.run([sys.executable, "-m", "catalog", "migrate"], env=environment, check=True, capture_output=True)
+        migrate("catalog", own_postgres.url("catalog"))
         await until_served(client)
         deadline = time.monotonic() + BACK_WITHIN
         while (await client.get("/health")).status_code != 200:

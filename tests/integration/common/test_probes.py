@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.fixtures.stack import Launcher, running, until
+from tests.fixtures.stack import Launcher, running
+from tests.fixtures.waiting import until
 from tests.helm.render import pods, render
 
 pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not on PATH")

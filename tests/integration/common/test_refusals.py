@@ -1,22 +1,15 @@
 """A wrong password, database or address: every process stays up, and /health and one log line say what to do."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from catalog.settings import CatalogSettings
-from stack.ports import Ports
-from tests.fixtures.catalog import SECRET, Auth, dsn, role_url
-from tests.fixtures.stack import until
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import role_url
+from tests.fixtures.processes import SECRET, Process, Start, environment_of, until_healthy
+from tests.fixtures.waiting import until
 
 WRONG = "Wr0ng-canary"
 PASSWORD = "PostgreSQL refuses the password in DATABASE_URL: correct it"
@@ -25,38 +18,16 @@ AWAY = "no connection to PostgreSQL: check DATABASE_URL and the network"
 REDIS = "Redis refuses the password in REDIS_URL: correct it"
 
 
-@contextmanager
-def running(service: str, command: str, log: Path, **environment: str) -> Iterator[str]:
-    """The URL of a process's /health."""
-    ports = Ports()
-    port, metrics = ports.pick(), ports.pick()
-    given = {"PORT": str(port), "METRICS_PORT": str(metrics), "SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", service, command],
-            env={"PATH": os.environ["PATH"]} | given | environment,
-            stdout=output,
-            stderr=output,
-        )
+def health(process: Process) -> httpx.Response | None:
     try:
-        yield f"http://127.0.0.1:{port if command == 'serve' else metrics}/health"
-        assert process.poll() is None, log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def health(url: str) -> httpx.Response | None:
-    try:
-        return httpx.get(url)
+        return httpx.get(f"{process.health_url}/health")
     except httpx.TransportError:
         return None
 
 
-def told(log: Path) -> list[str]:
-    lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
+def told(process: Process) -> list[str]:
     # The services have checks of their own besides.
-    said = [line["message"] for line in lines if line["logger"] == "common.diagnostics"]
+    said = [line["message"] for line in process.lines() if line["logger"] == "common.diagnostics"]
     return [message for message in said if message.startswith(("postgres: ", "redis: "))]
 
 
@@ -78,37 +49,37 @@ def wrong(url: str, kind: str) -> str:
     ],
 )  # fmt: skip
 def test_a_process_says_what_to_do(
-    postgres: str, valkey_url: str, tmp_path: Path, service: str, command: str, kind: str, said: str
+    postgres: str, valkey_url: str, start: Start, service: str, command: str, kind: str, said: str
 ) -> None:
-    log, url = tmp_path / "log", wrong(role_url(postgres, service), kind)
+    url = wrong(role_url(postgres, service), kind)
     redis_url = f"redis://:{WRONG}@{urlsplit(valkey_url).netloc.rpartition('@')[2]}"
-    with running(service, command, log, DATABASE_URL=url, REDIS_URL=redis_url) as address:
-        answer = until(lambda: health(address))
-        assert httpx.get(address.replace("/health", "/livez")).status_code == 200
-        again = until(lambda: health(address))
+    secrets = {"SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET}
+    process = start(service, command, secrets | {"DATABASE_URL": url, "REDIS_URL": redis_url})
+    answer = until(lambda: health(process))
+    assert process.live()
+    again = until(lambda: health(process))
+    assert not process.ended()
+    assert answer and again
     assert (answer.status_code, again.status_code) == (503, 503)
     checks = answer.json()["checks"]
     assert checks["postgres"]["detail"].startswith(said) and said in answer.json()["detail"]
     assert checks["redis"]["detail"] == REDIS
     # Once each, however often it is asked; masked like all logs, so the words must not look like a password.
-    assert [line.partition(" with ")[0] for line in told(log)] == [
+    assert [line.partition(" with ")[0] for line in told(process)] == [
         f"postgres: {said.partition(' with ')[0]}", f"redis: {REDIS}"
     ]  # fmt: skip
-    assert WRONG not in answer.text + log.read_text()
+    assert WRONG not in answer.text + process.output()
 
 
 def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
-    catalog_settings: CatalogSettings, auth_process: Auth, tmp_path: Path
+    catalog_settings: CatalogSettings, auth_process: Auth, start: Start
 ) -> None:
     """A replica that is new must not refuse tokens that an older one takes; public reads need no keys at all."""
-    given = {"DATABASE_URL": dsn(catalog_settings), "REDIS_URL": catalog_settings.redis_url.get_secret_value()}
-    with running("catalog", "serve", tmp_path / "log", AUTH_URL="http://127.0.0.1:1", **given) as address:
-        answer = until(lambda: health(address))
-        assert answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
-        until(lambda: httpx.get(address).status_code == 200)
-    with running("catalog", "serve", tmp_path / "log", AUTH_URL=catalog_settings.auth_url, **given) as address:
-        until(lambda: health(address))
-        until(lambda: httpx.get(address).status_code == 200)
-        # Ready means that it has the keys: a token is judged, and not told to come again.
-        url = address.removesuffix("/health")
-        assert httpx.delete(f"{url}/products/999999", headers=auth_process.admin).status_code == 404
+    settings = environment_of(catalog_settings)
+    without = start("catalog", "serve", settings | {"AUTH_URL": "http://127.0.0.1:1"})
+    answer = until(lambda: health(without))
+    assert answer and answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
+    until(without.healthy)
+    # Ready means that it has the keys: a token is judged, and not told to come again.
+    ready = until_healthy(start("catalog", "serve", settings))
+    assert httpx.delete(f"{ready.url}/products/999999", headers=auth_process.admin).status_code == 404

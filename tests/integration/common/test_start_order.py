@@ -1,22 +1,19 @@
 """Databases, migrations and services started in any order: who comes early waits, and all get ready by themselves."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import permutations
 from pathlib import Path
 
-import httpx
 import pytest
 
 from stack.ports import Ports
 from stack.postgres import Postgres
 from stack.valkey import Valkey
-from tests.fixtures.catalog import SECRET
-from tests.fixtures.stack import folder, until
+from tests.fixtures.processes import SECRET, Process, run_process
+from tests.fixtures.stack import folder
+from tests.fixtures.waiting import until
 
 SERVICES = {
     "auth": ("auth", "serve"), "catalog": ("catalog", "serve"), "sync-api": ("sync", "serve"),
@@ -42,7 +39,7 @@ class Scene:
             pass
         self._valkey = Valkey(run_dir / "valkey", ports.pick())
         self._ports = {name: (ports.pick(), ports.pick()) for name in SERVICES}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
 
     def start(self, part: str) -> None:
         """Start a part, and wait until it does what it can do alone."""
@@ -54,33 +51,21 @@ class Scene:
         else:
             for name, command in SERVICES.items():
                 self._launch(name, *command)
-            until(lambda: all(self._answers(name, "/livez") for name in SERVICES), 60)
+            until(lambda: all(self.processes[name].live() for name in SERVICES))
 
     def ready(self) -> bool:
-        return all(self._answers(name, "/health") for name in SERVICES)
-
-    def _answers(self, name: str, path: str) -> bool:
-        port = self._ports[name][SERVICES[name][1] != "serve"]
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
+        return all(self.processes[name].healthy() for name in SERVICES)
 
     def _launch(self, name: str, module: str, command: str) -> None:
         port, metrics = self._ports.get(name, (0, 0))
         auth, catalog = (f"http://127.0.0.1:{self._ports[service][0]}" for service in ("auth", "catalog"))
-        environment = {
-            "PATH": os.environ["PATH"], "DATABASE_URL": self._postgres.url(module), "REDIS_URL": self._valkey.url(),
-            "SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET, "PORT": str(port), "METRICS_PORT": str(metrics),
-            "AUTH_URL": auth, "CATALOG_URL": catalog, "LOG_FORMAT": "json",
+        settings = {
+            "DATABASE_URL": self._postgres.url(module), "REDIS_URL": self._valkey.url(), "SECRET_KEY": SECRET,
+            "SYNC_CLIENT_SECRET": SECRET, "PORT": str(port), "METRICS_PORT": str(metrics), "AUTH_URL": auth,
+            "CATALOG_URL": catalog, "LOG_FORMAT": "json",
         }  # fmt: skip
-        with (self._folder / f"{name}.log").open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, command], env=environment, stdout=output, stderr=output
-            )
-        self.processes[name] = process
-        self._stack.callback(process.wait, 10)
-        self._stack.callback(process.kill)
+        log = self._folder / f"{name}.log"
+        self.processes[name] = self._stack.enter_context(run_process(module, command, settings, log=log))
 
 
 @pytest.fixture
@@ -95,7 +80,7 @@ def test_databases_that_come_a_minute_late(scene: Scene) -> None:
         scene.start(part)
     late = time.monotonic() + 60
     until(lambda: time.monotonic() > late, 90)
-    assert all(process.poll() is None for process in scene.processes.values())
+    assert not any(process.ended() for process in scene.processes.values())
     for part in ("redis", "postgres"):
         scene.start(part)
     began = time.monotonic()
@@ -112,8 +97,8 @@ def test_any_order_gets_ready(scene: Scene, order: tuple[str, ...]) -> None:
         scene.start(part)
     began = time.monotonic()
     migrations = [process for name, process in scene.processes.items() if name.endswith("-migrate")]
-    until(lambda: all(process.poll() is not None for process in migrations), 60)
+    until(lambda: all(process.ended() for process in migrations))
     until(scene.ready, READY_WITHIN)
     print(f"ready {time.monotonic() - began:.1f} s after the last")
-    ended = {name: process.poll() for name, process in scene.processes.items() if process.poll() is not None}
+    ended = {name: process.process.returncode for name, process in scene.processes.items() if process.ended()}
     assert ended == {"auth-migrate": 0, "catalog-migrate": 0, "sync-migrate": 0}

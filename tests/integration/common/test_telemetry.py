@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,18 +11,15 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from prometheus_client import REGISTRY
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
-from stack.ports import Ports
-from tests.fixtures.catalog import dsn
 from tests.fixtures.otlp import receiving
+from tests.fixtures.processes import Process, environment_of, run_process, until_healthy
 from tests.fixtures.service import serving
-from tests.fixtures.stack import until
 
 PATHS = 10_000
 BATCH = 500
@@ -69,53 +64,26 @@ async def test_random_paths_add_no_series(catalog_settings: CatalogSettings) -> 
     assert len(added) < 40 and not [labels for _, labels in added if "unmatched" not in str(labels)], added
 
 
-class Process:
-    """A catalog as a process of its own, on ports that stay the same when it is started again."""
+def load(process: Process) -> float:
+    """The p99 in ms of lists, for some seconds, from a process of its own."""
+    arguments = (process.url.rpartition(":")[2], SECONDS, CONNECTIONS, "/products?limit=1")
+    command = [sys.executable, "-m", "tests.load.client", *map(str, arguments)]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    assert not report["errors"], report
+    return float(report["p99_ms"])
 
-    def __init__(self, settings: CatalogSettings, **environment: str) -> None:
-        ports = Ports()
-        self.port, metrics = ports.pick(), ports.pick()
-        self.metrics = f"http://127.0.0.1:{metrics}/metrics"
-        self._environment = os.environ | environment | {
-            "DATABASE_URL": dsn(settings), "REDIS_URL": settings.redis_url.get_secret_value(), "LOG_LEVEL": "error",
-            "PORT": str(self.port), "METRICS_PORT": str(metrics), "AUTH_URL": settings.auth_url,
-        }  # fmt: skip
 
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=self._environment)
-        try:
-            until(lambda: self.get("/health") == 200, 30)
-            yield process
-        finally:
-            process.kill()
-            process.wait(10)
-
-    def get(self, path: str) -> int | None:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).status_code
-        except httpx.TransportError:
-            return None
-
-    def figure(self, name: str) -> float:
-        lines = httpx.get(self.metrics, timeout=5).text.splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
-
-    def load(self) -> float:
-        """The p99 in ms of lists, for some seconds, from a process of its own."""
-        command = [sys.executable, "-m", "tests.load.client", *map(str, (self.port, SECONDS, CONNECTIONS))]
-        done = subprocess.run([*command, "/products?limit=1"], check=True, capture_output=True, timeout=60)
-        report = json.loads(done.stdout)
-        assert not report["errors"], report
-        return float(report["p99_ms"])
+@contextmanager
+def running(settings: CatalogSettings, **more: str) -> Iterator[Process]:
+    with run_process("catalog", "serve", environment_of(settings) | {"LOG_LEVEL": "error"} | more) as process:
+        yield until_healthy(process)
 
 
 def test_a_counter_counts_each_request_once_and_starts_anew_with_its_process(catalog_settings: CatalogSettings) -> None:
-    process = Process(catalog_settings)
     for requests in (7, 5):
-        with process.running():
+        with running(catalog_settings) as process:
             assert process.figure(LISTED) == 0
-            assert {process.get("/products") for _ in range(requests)} == {200}
+            assert {process.status("/products") for _ in range(requests)} == {200}
             assert process.figure(LISTED) == requests
 
 
@@ -123,20 +91,17 @@ def test_a_counter_counts_each_request_once_and_starts_anew_with_its_process(cat
 def usual(catalog_settings: CatalogSettings) -> float:
     """The p99 with a collector that takes everything."""
     with receiving() as receiver:
-        process = Process(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint)
-        with process.running():
-            slowest = process.load()
+        with running(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as process:
+            slowest = load(process)
         assert receiver.spans
     return slowest
 
 
 def test_the_last_spans_are_delivered_at_sigterm(catalog_settings: CatalogSettings) -> None:
     with receiving() as receiver:
-        process = Process(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint)
-        with process.running() as running:
-            assert process.get("/products/987654321") == 404
-            running.send_signal(signal.SIGTERM)
-            assert running.wait(10) == 0
+        with running(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as process:
+            assert process.status("/products/987654321") == 404
+            assert process.stop() == 0
         assert "GET /products/{product_id}" in {span.name for span in receiver.spans}
 
 
@@ -147,16 +112,14 @@ def test_a_lost_collector_costs_nothing(catalog_settings: CatalogSettings, usual
         endpoint = f"http://127.0.0.1:{collector.getsockname()[1]}"
         if kind == "dead":
             collector.close()
-        process = Process(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
-        with process.running() as running:
-            process.load()
-            memory = psutil.Process(running.pid).memory_info
+        with running(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as process:
+            load(process)
+            memory = psutil.Process(process.process.pid).memory_info
             filled = memory().rss
-            slowest = process.load()
+            slowest = load(process)
             grown = (memory().rss - filled) / 2**20
-            running.send_signal(signal.SIGTERM)
             began = time.monotonic()
-            running.wait(30)
+            process.stop()
             ended = time.monotonic() - began
     print(f"p99 {slowest:.1f} ms, with a collector {usual:.1f} ms; grown by {grown:.1f} MB; ended in {ended:.1f} s")
     # A request that waited for the collector would take seconds.
