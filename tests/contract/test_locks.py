@@ -35,11 +35,13 @@ def project(file: str) -> dict[str, object]:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_line_is_a_hashed_pin_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text("utf-8")
-    assert "//" not in text and "--index" not in text
+    assert "//" not in text
+    assert "--index" not in text
     for pin in pins(lock):
         assert PIN.fullmatch(pin), pin
         block = text[text.index(pin) :].split("\n")
-        assert block[0].endswith("\\") and "--hash=sha256:" in block[1], f"{pin} has no hash"
+        assert block[0].endswith("\\"), f"{pin} has no hash"
+        assert "--hash=sha256:" in block[1], f"{pin} has no hash"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -50,7 +52,8 @@ def test_a_smaller_lock_is_a_part_of_the_whole(lock: str) -> None:
 def test_uv_is_bound_to_the_same_pins() -> None:
     uv = project("pyproject.toml")["tool"]["uv"]  # type: ignore[index]
     assert uv["constraint-dependencies"] == pins(EVERYTHING), "run: make lock"
-    assert "index" not in uv and "index-url" not in uv
+    assert "index" not in uv
+    assert "index-url" not in uv
 
 
 @pytest.mark.parametrize("member", ["libs/common", "services/auth", "services/catalog", "services/sync"])

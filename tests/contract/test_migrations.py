@@ -199,7 +199,8 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
         process = begin("auth", "auth", "migrate", DATABASE_URL=url)
         assert process.stdout
         line = process.stdout.readline()
-        assert "waiting for PostgreSQL" in line and str(urlsplit(url).password) not in line, line
+        assert "waiting for PostgreSQL" in line, line
+        assert str(urlsplit(url).password) not in line, line
         with late:
             output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
@@ -222,13 +223,15 @@ def test_a_refusal_ends_it_at_once_and_says_what_to_do(
     wrong = f"{scheme}://{rest.replace(old, new, 1)}"
     output, _ = (process := begin("auth", "auth", "migrate", DATABASE_URL=wrong)).communicate(timeout=30)
     assert (process.returncode, output[: len(said)]) == (1, said)
-    assert len(output.splitlines()) == 1 and str(urlsplit(url).password) not in output
+    assert len(output.splitlines()) == 1
+    assert str(urlsplit(url).password) not in output
 
 
 def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: Postgres, begin: Run) -> None:
     url = migrated.url("auth")
     output, _ = (process := begin("sync", "sync", "migrate", DATABASE_URL=url)).communicate(timeout=30)
-    assert process.returncode == 1 and "Traceback" not in output, output
+    assert process.returncode == 1, output
+    assert "Traceback" not in output, output
     assert "migrate: permission denied for schema sync: make the roles and schemas" in output
 
 

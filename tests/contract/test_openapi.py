@@ -23,7 +23,8 @@ def test_the_served_document_is_fresh() -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_answer_is_described(name: str) -> None:
     operation = OPERATIONS[name]
-    assert operation["summary"] and operation["tags"]
+    assert operation["summary"]
+    assert operation["tags"]
     answers = operation["responses"]
     assert any(status.startswith("2") for status in answers)
     for status, answer in answers.items():

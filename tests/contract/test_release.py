@@ -72,7 +72,8 @@ def test_the_version_is_written_into_every_file_that_names_it(clone: Path) -> No
     assert lines_with(clone, __version__) == [], "add what is left to PLACES in tools/release.py"
     assert set(lines_with(clone, NEXT)) >= {line.replace(__version__, NEXT) for line in named}
     assert git(clone, "diff", "--name-only").splitlines() == files
-    assert git(clone, "log", "--oneline").count("\n") == 1 and git(clone, "tag") == "", "it commits and tags nothing"
+    assert git(clone, "log", "--oneline").count("\n") == 1, "it commits and tags nothing"
+    assert git(clone, "tag") == "", "it commits and tags nothing"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,8 @@ def test_the_command_says_what_it_did_or_why_not(clone: Path) -> None:
     assert refused.stderr == "release: 'soon' is not a version: three whole numbers are, such as 0.3.0\n"
     done = run(NEXT)
     assert done.returncode == 0, done.stderr
-    assert "\n  CHANGELOG.md\n" in done.stdout and f"git tag v{NEXT}" in done.stdout
+    assert "\n  CHANGELOG.md\n" in done.stdout
+    assert f"git tag v{NEXT}" in done.stdout
 
 
 def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
@@ -143,8 +145,10 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     found = [match for heading in headings if (match := HEADING.fullmatch(heading))]
     assert len(found) == len(headings), headings
     versions = [tuple(map(int, match[1].split("."))) for match in found if match[1]]
-    assert headings[0] == "## [Unreleased]" and len(versions) == len(headings) - 1
-    assert versions == sorted(versions, reverse=True) and ".".join(map(str, versions[0])) == __version__
+    assert headings[0] == "## [Unreleased]"
+    assert len(versions) == len(headings) - 1
+    assert versions == sorted(versions, reverse=True)
+    assert ".".join(map(str, versions[0])) == __version__
     dates = [date.fromisoformat(match[2]) for match in found if match[2]]
     assert dates == sorted(dates, reverse=True)
     assert set(re.findall(r"^### (.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)) <= SECTIONS

@@ -95,9 +95,11 @@ def test_hooks_before_a_commit_run_what_is_here() -> None:
     for repository in config["repos"]:
         assert repository["repo"] == "local", "others are fetched at the first commit"
         for hook in repository["hooks"]:
-            assert hook["language"] == "system" and "additional_dependencies" not in hook
+            assert hook["language"] == "system"
+            assert "additional_dependencies" not in hook
             program, *arguments = hook["entry"].split()
-            assert program == "make" and set(arguments) - {"--silent"} <= TARGETS
+            assert program == "make"
+            assert set(arguments) - {"--silent"} <= TARGETS
 
 
 def test_the_workflow_runs_ci_on_the_oldest_python_and_the_one_of_the_image() -> None:

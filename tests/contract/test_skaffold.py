@@ -69,7 +69,8 @@ def test_a_build_watches_the_files_that_its_target_copies_and_no_other(image: st
     if image == "products-api":
         commands.append(patches("dev")["/build/artifacts/0/custom/buildCommand"])
     script, targets = {it.rpartition(" ")[0] for it in commands}, {it.rpartition(" ")[2] for it in commands}
-    assert script == {"sh deploy/skaffold/build.sh"} and targets <= set(STAGES)
+    assert script == {"sh deploy/skaffold/build.sh"}
+    assert targets <= set(STAGES)
     needed = {name for target in targets for sources, _ in copied(target) for it in sources for name in files(it)}
     watched = {name for path in ARTIFACTS[image]["dependencies"]["paths"] for name in files(path)}
     assert watched == needed | {"deploy/Dockerfile"}
@@ -160,7 +161,8 @@ class TestSkaffold:
         images = set(re.findall(r"'image': '([^']+)'", str(manifests)))
         assert {it.partition(":")[0] for it in images} == {*ARTIFACTS, "postgres", "valkey/valkey"}
         ours = [it for it in images if it.partition(":")[0] in ARTIFACTS]
-        assert all(re.fullmatch(r"[a-z-]+:[0-9a-f]{64}", it) for it in ours) and len(ours) == 3
+        assert all(re.fullmatch(r"[a-z-]+:[0-9a-f]{64}", it) for it in ours)
+        assert len(ours) == 3
         deployments = [it for it in manifests if it["kind"] == "Deployment"]
         watched = {it["metadata"]["name"] for it in deployments if "'livenessProbe'" in str(it)}
         # With dev a process that fails waits for the next save.
@@ -183,7 +185,8 @@ def test_the_commands_of_the_documentation_are_skaffolds() -> None:
     for line in BLOCKS["skaffold"].splitlines():
         command, _, comment = line.partition("#")
         program, verb, *options = command.split()
-        assert program == "skaffold" and verb in ("dev", "run")
+        assert program == "skaffold"
+        assert verb in ("dev", "run")
         assert {name for flag, name in pairwise(options) if flag == "-p"} <= set(PROFILES)
         debugged = {str(it["localPort"]) for it in patches("debug")["/portForward/-"]}
         assert set(re.findall(r"\b\d{4}\b", comment)) <= debugged

@@ -26,30 +26,35 @@ def start(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
 
 
 def test_it_is_a_program_of_the_plain_shell() -> None:
-    assert SHELL.startswith("#!/bin/sh\n") and os.access(SCRIPT, os.X_OK)
+    assert SHELL.startswith("#!/bin/sh\n")
+    assert os.access(SCRIPT, os.X_OK)
     assert subprocess.run(["sh", "-n", str(SCRIPT)], timeout=30, check=False).returncode == 0
 
 
 def test_help_needs_no_docker(tmp_path: Path) -> None:
     done = start(tmp_path, "--help")
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: start-dev.sh [up | down |")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: start-dev.sh [up | down |")
 
 
 def test_an_unknown_word_is_refused(tmp_path: Path) -> None:
     done = start(tmp_path, "stop")
-    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("usage: start-dev.sh")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: start-dev.sh")
 
 
 def test_it_says_that_docker_is_missing(tmp_path: Path) -> None:
     done = start(tmp_path)
-    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("Docker is needed and not found: ")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Docker is needed and not found: ")
 
 
 @pytest.mark.skipif(bool(plugin_missing()), reason=plugin_missing())
 def test_it_says_that_the_engine_is_away(tmp_path: Path) -> None:
     nowhere = {"PATH": os.environ["PATH"], "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"}
     done = start(tmp_path, "down", **(os.environ | nowhere))
-    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("The Docker engine does not answer.")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The Docker engine does not answer.")
 
 
 def commands(script: str) -> list[str]:
@@ -67,10 +72,12 @@ def words(script: str) -> tuple[str, list[str], list[str]]:
 
 
 def test_both_do_the_same() -> None:
-    assert commands(SHELL) and commands(SHELL) == commands(POWERSHELL)
+    assert commands(SHELL)
+    assert commands(SHELL) == commands(POWERSHELL)
 
 
 def test_both_say_the_same() -> None:
     usage, errors, addresses = words(SHELL)
     assert words(POWERSHELL) == (usage, errors, addresses)
-    assert errors and addresses
+    assert errors
+    assert addresses

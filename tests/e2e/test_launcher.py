@@ -143,7 +143,8 @@ class TestRunning:
         for name in (*NAMES - {"valkey"}, "catalog-2"):
             assert f"  {name} is ready" in said
         assert f"data      {launcher.run_dir.path}" in said
-        assert "there is none yet" in said and '"role":"admin"' in said
+        assert "there is none yet" in said
+        assert '"role":"admin"' in said
         steps = ("postgres is ready", "schemas of auth, catalog, sync are", "gateway is ready", "ready after")
         assert sorted(steps, key=said.index) == list(steps)
 
@@ -159,11 +160,13 @@ class TestRunning:
 
     def test_migrating_says_where_each_schema_is(self, launcher: Launcher) -> None:
         said = command(launcher.run_dir.path, 1, "exec", "auth", "--", "python", "-m", "auth", "migrate")
-        assert said.returncode == 0 and re.search(r"auth: at \d{4}", said.stderr), said.stderr
+        assert said.returncode == 0, said.stderr
+        assert re.search(r"auth: at \d{4}", said.stderr), said.stderr
 
     def test_an_unknown_log_lists_the_known_ones(self, launcher: Launcher) -> None:
         line = refused(command(launcher.run_dir.path, 1, "logs", "nope"))
-        assert line.startswith("stack: no log begins with nope; there are: ") and "sync-worker" in line
+        assert line.startswith("stack: no log begins with nope; there are: ")
+        assert "sync-worker" in line
 
     def test_logs_end_well_at_ctrl_c(self, launcher: Launcher) -> None:
         with subprocess.Popen(
@@ -230,10 +233,13 @@ def _runs_beside_another_and_stops(run_dir: Path, port: int, other: str) -> None
     assert status_of(f"{other}/products") == 200
     assert command(run_dir, port, "stop").stdout == "not running\n"
     asked = command(run_dir, port, "reset")
-    assert asked.returncode == 1 and "YES=1" in asked.stderr and run_dir.exists()
+    assert asked.returncode == 1
+    assert "YES=1" in asked.stderr
+    assert run_dir.exists()
     assert re.search(r"PostgreSQL: .* [\d.]+ MB  ", asked.stdout)
     done = command(run_dir, port, "reset", YES="1")
-    assert done.returncode == 0 and done.stdout.endswith("deleted\n")
+    assert done.returncode == 0
+    assert done.stdout.endswith("deleted\n")
     assert not run_dir.exists()
     RunDir(run_dir).create()
 
@@ -334,7 +340,8 @@ def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
         try:
             with running({"POSTGRES_URL": own, "REDIS_URL": f"{valkey_url.rpartition('/')[0]}/7"}) as launcher:
                 assert {it["name"] for it in launcher.stack["processes"]} == NAMES - {"postgres", "valkey"}
-                assert f"PostgreSQL at {HOST}:" in launcher.output() and "postgres:" not in launcher.output()
+                assert f"PostgreSQL at {HOST}:" in launcher.output()
+                assert "postgres:" not in launcher.output()
                 url = f"{launcher.stack['gateway_url']}/products?limit=1"
                 until(lambda: json.load(urllib.request.urlopen(url, timeout=30))["total"] == 194)
             with psycopg.connect(own) as connection:

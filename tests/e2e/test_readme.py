@@ -92,7 +92,8 @@ def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> N
 
 def test_the_migrations(launcher: Launcher) -> None:
     output = shell(BLOCKS["migrations"], launcher)
-    assert "(head)" in output and "No new upgrade operations detected" in output
+    assert "(head)" in output
+    assert "No new upgrade operations detected" in output
 
 
 def test_each_process_serves_the_metrics_that_are_documented(launcher: Launcher) -> None:

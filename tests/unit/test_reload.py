@@ -74,8 +74,11 @@ def test_a_save_starts_the_process_of_that_service_anew(code: Code, start: Start
     code.save("auth/routes.py", "")
     code.save("catalog/__main__.py", SERVICE.format(version="second"))
     version, second, causes = code.said(2)
-    assert version == "second" and not psutil.pid_exists(int(first)) and psutil.pid_exists(int(second))
-    assert "catalog/__main__.py" in causes and "auth" not in causes
+    assert version == "second"
+    assert not psutil.pid_exists(int(first))
+    assert psutil.pid_exists(int(second))
+    assert "catalog/__main__.py" in causes
+    assert "auth" not in causes
     code.save("common/app.py", "")
     assert "common/app.py" in code.said(3)[2]
 
@@ -88,7 +91,8 @@ def test_what_fails_is_run_again_at_the_next_save(code: Code, start: Start) -> N
     )
     assert code.said(2)[0] == "failed"
     code.save("catalog/__main__.py", SERVICE.format(version="mended"))
-    assert code.said(3)[0] == "mended" and process.poll() is None
+    assert code.said(3)[0] == "mended"
+    assert process.poll() is None
 
 
 def test_a_command_that_ends_is_run_once(code: Code, start: Start) -> None:
@@ -100,7 +104,8 @@ def test_sigterm_ends_it_with_what_it_runs(code: Code, start: Start) -> None:
     process = start("schedule")
     _, child, _ = code.said(1)
     process.terminate()
-    assert process.wait(60) == 0 and not psutil.pid_exists(int(child))
+    assert process.wait(60) == 0
+    assert not psutil.pid_exists(int(child))
 
 
 def test_a_debugger_may_attach_before_and_after_a_save(code: Code, start: Start) -> None:

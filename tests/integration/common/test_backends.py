@@ -84,7 +84,8 @@ async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogS
                 # Twice as many as there are connections; those that wait for one are given up too.
                 tasks = [asyncio.create_task(slow()) for _ in range(16 if way == "fetch" else 8)]
                 done, _ = await asyncio.wait(tasks, timeout=60)
-                assert len(done) == len(tasks) and all(task.exception() for task in tasks)
+                assert len(done) == len(tasks)
+                assert all(task.exception() for task in tasks)
         assert 1 <= seen["most"] <= BOUND
         active = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(50)' AND state = 'active'"
         await eventually(catalog_settings, active, (0,))

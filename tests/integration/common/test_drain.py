@@ -69,7 +69,8 @@ async def test_requests_in_flight_are_finished(
         await eventually(lambda: server.status() is None)
         if signals == [signal.SIGTERM]:
             assert time.monotonic() - told >= DRAIN
-        assert not any(task.done() for task in slow) and server.process.poll() is None
+        assert not any(task.done() for task in slow)
+        assert server.process.poll() is None
         holder.rollback()
         answers = await asyncio.gather(*slow)
     assert [answer.status_code for answer in answers] == [200, 200, 200]

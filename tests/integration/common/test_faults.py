@@ -67,7 +67,8 @@ def is_unavailable(answer: httpx.Response) -> bool:
     if answer.status_code < 300:
         return False
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), answer.text
-    assert answer.headers["retry-after"] == "1" and answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
     return True
 
 
@@ -77,7 +78,8 @@ def test_latency_lets_requests_wait_and_probes_not(catalog_settings: CatalogSett
         until(lambda: {catalog.client.get(path).status_code for path in ("/health", "/livez")} == {200})
         assert catalog.injected("latency") == 0
         answer = catalog.client.get("/products")
-        assert answer.status_code == 200 and answer.elapsed.total_seconds() >= 0.3
+        assert answer.status_code == 200
+        assert answer.elapsed.total_seconds() >= 0.3
         assert catalog.injected("latency") == 1
 
 
@@ -108,7 +110,9 @@ def test_postgres_fails_statements_and_stores_exactly_what_it_acknowledged(
                 refused += 1
             else:
                 acknowledged.add(name)
-        assert acknowledged and refused and catalog.injected("postgres") >= refused
+        assert acknowledged
+        assert refused
+        assert catalog.injected("postgres") >= refused
     assert names(stored) == acknowledged
 
 
@@ -116,9 +120,11 @@ def test_postgres_that_always_fails_is_503_and_not_ready(catalog_settings: Catal
     with unreliable(start, catalog_settings, "postgres=1") as catalog:
         for path in ("/products", "/products/1"):
             answer = catalog.client.get(path)
-            assert is_unavailable(answer) and answer.elapsed.total_seconds() < SLOWEST
+            assert is_unavailable(answer)
+            assert answer.elapsed.total_seconds() < SLOWEST
         health = catalog.client.get("/health").json()
-        assert health["state"] == "unavailable" and health["checks"]["postgres"]["status"] == "failed"
+        assert health["state"] == "unavailable"
+        assert health["checks"]["postgres"]["status"] == "failed"
         assert catalog.client.get("/livez").status_code == 200
 
 
@@ -127,7 +133,8 @@ def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings
         assert {catalog.client.get("/products").status_code for _ in range(10)} == {200}
         health = catalog.client.get("/health")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
-        assert health.json()["checks"]["redis"]["status"] == "failed" and catalog.injected("redis") > 0
+        assert health.json()["checks"]["redis"]["status"] == "failed"
+        assert catalog.injected("redis") > 0
 
 
 @pytest.mark.parametrize(

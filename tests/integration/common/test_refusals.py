@@ -59,10 +59,12 @@ def test_a_process_says_what_to_do(
     assert process.live()
     again = until(lambda: health(process))
     assert not process.ended()
-    assert answer and again
+    assert answer
+    assert again
     assert (answer.status_code, again.status_code) == (503, 503)
     checks = answer.json()["checks"]
-    assert checks["postgres"]["detail"].startswith(said) and said in answer.json()["detail"]
+    assert checks["postgres"]["detail"].startswith(said)
+    assert said in answer.json()["detail"]
     assert checks["redis"]["detail"] == REDIS
     # Once each, however often it is asked; masked like all logs, so the words must not look like a password.
     assert [line.partition(" with ")[0] for line in told(process)] == [
@@ -78,7 +80,8 @@ def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
     settings = environment_of(catalog_settings)
     without = start("catalog", "serve", settings | {"AUTH_URL": "http://127.0.0.1:1"})
     answer = until(lambda: health(without))
-    assert answer and answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
+    assert answer
+    assert answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
     until(without.healthy)
     # Ready means that it has the keys: a token is judged, and not told to come again.
     ready = until_healthy(start("catalog", "serve", settings))

@@ -31,7 +31,8 @@ def test_parses_every_kind() -> None:
     assert faults.parse(EVERYTHING) == {
         "latency": (0.1, 0.3), "error": (0.05, 0), "postgres": (0.02, 0), "redis": (0.1, 0), "source": (0.2, 0)
     }  # fmt: skip
-    assert settings(EVERYTHING).faults == EVERYTHING and settings("").faults == ""
+    assert settings(EVERYTHING).faults == EVERYTHING
+    assert settings("").faults == ""
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class _JSONFormatter(logging.Formatter):
 
 class _PrettyFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC).astimezone().strftime("%H:%M:%S")
         level = f"\033[{_COLORS[record.levelname]}m{record.levelname:<7}\033[0m"
         extras = " ".join(f"{key}={mask(str(value))}" for key, value in _extras(record))
         text = f"{_message(record)} {extras}".rstrip().replace("\n", "\\n")

@@ -20,7 +20,8 @@ ICON = "/favicon.ico"
 def _assets() -> Path:
     # The package that ships Swagger UI and ReDoc; found, not imported, since only its files are wanted.
     spec = find_spec("fastapi_offline")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "static"
 
 
