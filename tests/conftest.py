@@ -23,7 +23,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Fail a test that hangs, and show where each thread is, rather than wait for ever."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
-        faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+        faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
         pytest.fail(f"{item.nodeid} did not end within {TEST_SECONDS} s")
 
     seconds = 0 if item.get_closest_marker("chaos") else TEST_SECONDS

@@ -187,7 +187,7 @@ def test_the_same_images_servers_and_files() -> None:
 def compose_image(component: str) -> str:
     """The image of a service of compose; of PostgreSQL the one that ours is built from."""
     if component == "postgres":
-        return re.findall(r"^FROM (\S+) AS postgres$", DOCKERFILE, re.M)[0]
+        return str(re.findall(r"^FROM (\S+) AS postgres$", DOCKERFILE, re.M)[0])
     return str(COMPOSE[component]["image"])
 
 

@@ -240,8 +240,9 @@ def test_a_table_in_use_is_tried_again(migrated: Postgres, begin: Run, alembic: 
     with psycopg.connect(migrated.url()) as connection:
         connection.execute(f"LOCK TABLE {service}.alembic_version")
         process = begin(service, service, "migrate")
-        assert process.stdout
-        until(lambda: "a table is in use; trying again (1 of 10)" in next(iter(process.stdout), ""), 30)
+        lines = process.stdout
+        assert lines
+        until(lambda: "a table is in use; trying again (1 of 10)" in lines.readline())
         connection.rollback()
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output

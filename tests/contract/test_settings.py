@@ -12,7 +12,7 @@ import yaml
 from dotenv import dotenv_values
 
 import tools.settings
-from common.settings import ServiceSettings
+from common.settings import ServiceSettings, load_settings
 from stack import settings as launcher
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +95,13 @@ def test_a_copy_of_the_example_changes_nothing(tmp_path: Path, monkeypatch: pyte
     given = example()
     for name in given:
         monkeypatch.delenv(name, raising=False)
-    before = {service: kind(**{k.lower(): v for k, v in REQUIRED.items()}) for service, kind in KINDS.items()}
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    before = {service: load_settings(kind) for service, kind in KINDS.items()}
     default = launcher.load({}, tmp_path / "none")
     for name, value in (given | REQUIRED).items():
         monkeypatch.setenv(name, value)
-    assert {service: kind() for service, kind in KINDS.items()} == before
+    assert {service: load_settings(kind) for service, kind in KINDS.items()} == before
     (tmp_path / ".env").write_text(EXAMPLE, "utf-8")
     copied = launcher.load({}, tmp_path / ".env")
     assert (copied.port, copied.run_dir, copied.replicas) == (default.port, default.run_dir, default.replicas)

@@ -132,7 +132,7 @@ class TestRendered:
 
     def test_ports_of_debug_lead_to_the_processes_that_listen_there(self, project: Path) -> None:
         found = deployed(project, patches("debug")["/manifests/hooks/before/0/host/command"])
-        listening = {}
+        listening: dict[str, int] = {}
         for (kind, name), it in found.items():
             if kind == "Deployment":
                 environment = it["spec"]["template"]["spec"]["containers"][0].get("env", [])

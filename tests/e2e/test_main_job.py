@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -205,7 +206,7 @@ class TestErrors:
         made = gateway.get("/products/999998", headers={"X-Request-ID": "not safe\tto log"})
         assert made.json()["request_id"] not in ("", "-", "not safe\tto log")
         for wanted in ("find-me-in-the-logs.1", made.json()["request_id"]):
-            until(lambda wanted=wanted: any(it.get("request_id") == wanted for it in stack_logs(stack)))
+            until(partial(is_logged, stack, wanted))
 
     def test_bodies(self, gateway: httpx.Client, admin: dict[str, str]) -> None:
         send = {"Content-Type": "application/json"} | admin
@@ -218,6 +219,10 @@ class TestErrors:
             assert answer.headers["content-type"] == "application/problem+json"
         as_text = gateway.post("/products", content=b"{}", headers=admin | {"Content-Type": "text/plain"})
         assert as_text.status_code == 415
+
+
+def is_logged(stack: dict[str, Any], request_id: str) -> bool:
+    return any(line.get("request_id") == request_id for line in stack_logs(stack))
 
 
 def stack_logs(stack: dict[str, Any]) -> Iterator[dict[str, Any]]:

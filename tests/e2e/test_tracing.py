@@ -30,7 +30,7 @@ def test_one_trace_from_trigger_to_merge() -> None:
             merged = any(it.name.startswith("POST /internal/imports/") and it.name.endswith("/merge") for it in spans)
             return spans if merged and "sync.run" in names else None
 
-        spans = until(whole_trace)
+        spans = until(whole_trace) or []
         services = {it.service for it in spans}
         assert {"products-sync", "products-sync-worker", "products-catalog"} <= services, services
         ids = {it.id for it in spans}

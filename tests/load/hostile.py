@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -321,7 +322,7 @@ def everywhere(report: Report, launcher: Launcher, token: str, chosen: str) -> l
             where = f"{service.name} {route.method} {route.path}"
             worst = max((cost.worst for cost in mine), default=0.0)
             report.check(
-                "cost", f"{where}: {len(mine)} shapes", "linear, < 250 ms", f"{worst * 1000:.1f} ms", not faults
+                "cost", f"{where}: {len(mine)} shapes", "linear, < 250 ms", f"{worst * 1000:.1f} ms", not wrong
             )
             for said in wrong:
                 report.say(f"         {said}")
@@ -339,13 +340,8 @@ def victims(report: Report, launcher: Launcher, token: str, costs: Sequence[Cost
         cost = max(mine, key=lambda it: it.worst)
         size = max(cost.seen, key=lambda it: cost.seen[it][1])
         data = shape.make(cost.route, size).encoded("localhost", token)
-        verdict(
-            report,
-            gateway,
-            f"{shape.name}, {len(data) / 1024:.0f} KB at {cost.route.method} {cost.route.path}",
-            seconds,
-            lambda service=cost.service, data=data: attack(service, data, seconds),
-        )  # type: ignore[misc]
+        what = f"{shape.name}, {len(data) / 1024:.0f} KB at {cost.route.method} {cost.route.path}"
+        verdict(report, gateway, what, seconds, partial(attack, cost.service, data, seconds))
 
 
 def verdict(report: Report, url: str, what: str, seconds: float, meanwhile: Callable[[], object]) -> None:

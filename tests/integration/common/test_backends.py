@@ -43,7 +43,7 @@ async def watch(settings: CatalogSettings, application: str) -> AsyncIterator[di
 
 async def eventually(settings: CatalogSettings, query: str, expected: Any) -> None:
     async with await psycopg.AsyncConnection.connect(dsn(settings), autocommit=True) as connection, asyncio.timeout(60):
-        while (found := await (await connection.execute(query)).fetchone()) != expected:  # type: ignore[arg-type]
+        while (found := await (await connection.execute(query)).fetchone()) != expected:
             assert found is not None
             await asyncio.sleep(0.05)
 

@@ -75,7 +75,7 @@ async def test_requests_in_flight_are_finished(
         answers = await asyncio.gather(*slow)
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert {answer.headers["connection"] for answer in answers} == {"close"}
-    await eventually(lambda: server.process.poll() is not None)
+    await eventually(server.ended)
     assert server.process.returncode in WELL
 
 
@@ -96,7 +96,7 @@ async def test_at_random_instants_nobody_is_cut_off(
             for number in server_signals:
                 server.process.send_signal(number)
             written = await asyncio.gather(*clients)
-            await eventually(lambda server=server: server.process.poll() is not None)
+            await eventually(server.ended)
             assert server.process.returncode in WELL
         with psycopg.connect(dsn(catalog_settings)) as connection:
             kept = [
