@@ -56,7 +56,8 @@ async def test_reads_and_writes_go_on(
     next_release: Path, migrated: Postgres, valkey_url: str, auth_process: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = migrated.url("catalog")
-    settings = CatalogSettings(database_url=url, redis_url=valkey_url, auth_url=auth_process.url)  # type: ignore[arg-type]
+    values = {"database_url": url, "redis_url": valkey_url, "auth_url": auth_process.url}
+    settings = CatalogSettings.model_validate(values)
     answers: Counter[tuple[str, int]] = Counter()
     async with serving(build(settings)) as client:
         client.headers.update(auth_process.admin)

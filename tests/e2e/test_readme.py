@@ -87,7 +87,8 @@ def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> N
     text = httpx.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
     assert text == README
     links = re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)", text.partition("## More")[2])
-    assert links and all(target.startswith(shown) for shown, target in links)
+    assert links
+    assert all(target.startswith(shown) for shown, target in links)
 
 
 def test_the_migrations(launcher: Launcher) -> None:

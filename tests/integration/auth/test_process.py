@@ -22,7 +22,7 @@ from auth.settings import AuthSettings
 from common.web.database import Database
 from stack.ports import Ports
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
-from tests.fixtures.stack import until
+from tests.fixtures.waiting import until
 
 CANARY = "canary-pass-5d1f0c"
 

@@ -71,10 +71,12 @@ async def test_a_token_beside_a_frozen_auth(catalog_settings: CatalogSettings, a
 
 
 def sync_settings(silent: int) -> SyncSettings:
-    return SyncSettings(
-        database_url=SecretStr(f"postgresql://x:y@127.0.0.1:{silent}/z"),
-        redis_url=SecretStr(f"redis://127.0.0.1:{silent}/0"),
-        sync_client_secret=SecretStr("x" * 40),
+    return SyncSettings.model_validate(
+        {
+            "database_url": f"postgresql://x:y@127.0.0.1:{silent}/z",
+            "redis_url": f"redis://127.0.0.1:{silent}/0",
+            "sync_client_secret": "x" * 40,
+        }
     )
 
 

@@ -36,7 +36,7 @@ def own_postgres() -> Iterator[Postgres]:
 async def client(own_postgres: Postgres, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     url = own_postgres.url("catalog")
     migrate("catalog", url)
-    settings = CatalogSettings(database_url=url, redis_url=valkey_url)  # type: ignore[arg-type]
+    settings = CatalogSettings.model_validate({"database_url": url, "redis_url": valkey_url})
     async with serving(build(settings)) as client:
         yield client
 
@@ -107,7 +107,7 @@ async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres:
 async def test_redis_away_never_fails_a_read(tmp_path: Path, own_postgres: Postgres, client: httpx.AsyncClient) -> None:
     with Valkey(tmp_path / "valkey") as server:
         url, dsn = server.url(), own_postgres.url("catalog")
-    settings = CatalogSettings(database_url=dsn, redis_url=url)  # type: ignore[arg-type]
+    settings = CatalogSettings.model_validate({"database_url": dsn, "redis_url": url})
     async with serving(build(settings)) as lonely:
         answers = await burst(lonely)
         assert {status for status, _ in answers} == {200, 404}
@@ -120,7 +120,7 @@ async def test_redis_away_never_fails_a_read(tmp_path: Path, own_postgres: Postg
 
 
 async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valkey_url: str) -> None:
-    settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
+    settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
     async with serving(build(settings)) as client:
         answer = await client.get("/health")
         assert answer.status_code == 503
@@ -138,7 +138,7 @@ async def test_a_job_outside_a_request_does_not_wait_forever(
     own_postgres: Postgres, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.connection.DEFAULT_WAIT", 0.5)
-    settings = CatalogSettings(database_url=own_postgres.url("catalog"), redis_url=valkey_url)  # type: ignore[arg-type]
+    settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
     db = Database(settings, application="test")
     async with db.transaction() as session:
         assert await session.scalar(text("SELECT 1")) == 1

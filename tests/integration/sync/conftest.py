@@ -24,8 +24,11 @@ from common import migrations
 from stack.ports import Ports
 from stack.valkey import Valkey
 from sync.settings import SyncSettings
-from tests.fixtures.catalog import SECRET, Auth, role_url
-from tests.fixtures.stack import folder, until
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import role_url
+from tests.fixtures.processes import SECRET
+from tests.fixtures.stack import folder
+from tests.fixtures.waiting import until
 
 Make = Callable[..., SyncSettings]
 

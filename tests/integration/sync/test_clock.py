@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync.queue import tick_id
-from tests.fixtures.stack import until
+from tests.fixtures.waiting import until
 from tests.integration.sync.conftest import Feed, Gate, Launch
 from tests.integration.sync.test_worker import Rows, run, state
 

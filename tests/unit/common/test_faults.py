@@ -24,7 +24,8 @@ WRONG = (
 
 
 def settings(text: str, **more: str) -> ServiceSettings:
-    return ServiceSettings(**{name.lower(): value for name, value in STORES.items()}, faults=text, **more)  # type: ignore[arg-type]
+    stores = {name.lower(): value for name, value in STORES.items()}
+    return ServiceSettings.model_validate(stores | {"faults": text} | more)
 
 
 def test_parses_every_kind() -> None:
