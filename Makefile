@@ -62,17 +62,17 @@ migrate: .venv/run ## Upgrade the schemas of the running stack
 migration: .venv/run ## Write a migration: SERVICE=catalog M="add a column"
 	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=auth, catalog or sync is needed)) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
-	@$(PY) -m stack.openapi
+	@$(PY) -m tools.openapi
 chart: .venv/dev ## Write the table of values in the chart's README
-	@$(PY) -m stack.chart
+	@$(PY) -m tools.chart
 settings: .venv/dev ## Write .env.example and docs/settings.md from the declarations
 	@$(PY) -m tools.settings
 metrics: .venv/dev ## Write docs/metrics.md from what the processes register
 	@$(PY) -m tools.metrics
 lock: .venv/dev ## Resolve the dependencies anew
-	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh && $(MAKE) --no-print-directory sbom
+	@$(PY) -m tools.lock && $(MAKE) --no-print-directory sbom
 sbom: .venv/dev ## Write the bill of materials from the lock, CycloneDX
-	@$(PY) deploy/sbom.py >sbom.cdx.json
+	@$(PY) -m tools.sbom
 release: .venv/dev ## Write VERSION=x.y.z into every file that names it and date the changelog; commits nothing
 	@$(PY) -m tools.release "$(or $(VERSION),$(error VERSION=x.y.z is needed))"
 

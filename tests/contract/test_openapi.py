@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from stack import openapi
+from tools import openapi
 
 # Who may call what; a route that is not listed here fails, so nobody adds one without saying so.
 PERMISSIONS = {

