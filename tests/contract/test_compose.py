@@ -99,7 +99,7 @@ def test_what_the_images_take_from_the_clone_is_readable_for_their_users() -> No
     """COPY keeps a file's mode, so a stage that another user runs must open what it copied."""
     stages = [stage for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:] if "\nUSER " in stage]
     copying = [stage for stage in stages if re.search(r"^COPY (?!--)", stage, re.M)]
-    assert [stage.split()[2] for stage in copying] == ["gateway", "provider", "postgres"]
+    assert [stage.split()[2] for stage in copying] == ["gateway", "dummyjson", "postgres"]
     assert all(re.search(r"^RUN chmod 0644 /", stage, re.M) for stage in copying)
 
 

@@ -1,4 +1,4 @@
-"""The stand-in answers as DummyJSON does."""
+"""The stand-in for DummyJSON answers as DummyJSON does."""
 
 import http.client
 import json
@@ -8,13 +8,13 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from stack.dummyjson import Catalog, Handler
+from deploy.dummyjson.server import Handler, Products
 from stack.ports import HOST
 
 
 @pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return Catalog()
+def products() -> Products:
+    return Products()
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def catalog() -> Catalog:
         ("?limit=2.9", 1, 2, 0),
     ],
 )
-def test_pages(catalog: Catalog, query: str, first: int, count: int, skip: int) -> None:
-    status, body = catalog.answer(f"/products{query}")
+def test_pages(products: Products, query: str, first: int, count: int, skip: int) -> None:
+    status, body = products.get(f"/products{query}")
 
     assert status == 200
     assert {name: body[name] for name in ("total", "skip", "limit")} == {"total": 194, "skip": skip, "limit": count}
@@ -37,19 +37,19 @@ def test_pages(catalog: Catalog, query: str, first: int, count: int, skip: int) 
     assert body["products"][0]["id"] == first
 
 
-def test_a_page_beyond_the_end_is_empty(catalog: Catalog) -> None:
-    assert catalog.answer("/products?skip=500") == (200, {"products": [], "total": 194, "skip": 500, "limit": 0})
+def test_a_page_beyond_the_end_is_empty(products: Products) -> None:
+    assert products.get("/products?skip=500") == (200, {"products": [], "total": 194, "skip": 500, "limit": 0})
 
 
-def test_select_keeps_the_id_and_what_exists(catalog: Catalog) -> None:
-    _, body = catalog.answer("/products?limit=1&select=title,price,nothing")
+def test_select_keeps_the_id_and_what_exists(products: Products) -> None:
+    _, body = products.get("/products?limit=1&select=title,price,nothing")
 
     assert list(body["products"][0]) == ["id", "title", "price"]
 
 
-def test_one_product(catalog: Catalog) -> None:
-    assert catalog.answer("/products/1")[1]["title"] == "Essence Mascara Lash Princess"
-    assert catalog.answer("/products/1?select=price") == (200, {"id": 1, "price": 9.99})
+def test_one_product(products: Products) -> None:
+    assert products.get("/products/1")[1]["title"] == "Essence Mascara Lash Princess"
+    assert products.get("/products/1?select=price") == (200, {"id": 1, "price": 9.99})
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_one_product(catalog: Catalog) -> None:
         ("/carts", 404, "Not Found"),
     ],
 )
-def test_refusals(catalog: Catalog, target: str, status: int, message: str) -> None:
-    assert catalog.answer(target) == (status, {"message": message})
+def test_refusals(products: Products, target: str, status: int, message: str) -> None:
+    assert products.get(target) == (status, {"message": message})
 
 
 @pytest.fixture(scope="module")
-def port(catalog: Catalog) -> Iterator[int]:
-    Handler.catalog = catalog
+def port(products: Products) -> Iterator[int]:
+    Handler.products = products
     with ThreadingHTTPServer((HOST, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

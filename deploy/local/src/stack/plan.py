@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stack import gateway
 from stack.credentials import Credentials
 from stack.external import ExternalPostgres
-from stack.paths import RELOAD
+from stack.paths import DUMMYJSON, RELOAD
 from stack.ports import HOST, Ports
 from stack.postgres import Postgres
 from stack.rundir import RunDir
@@ -176,7 +176,7 @@ class Plan:
         url = f"http://{HOST}:{port}/products"
         return Spec(
             name="provider",
-            argv=[sys.executable, "-m", "stack.dummyjson"],
+            argv=[sys.executable, str(DUMMYJSON)],
             env={"PATH": self.settings.environment.get("PATH", ""), "PORT": str(port)},
             stage=Stage.PROVIDER,
             url=url,
