@@ -20,12 +20,12 @@ import pytest
 
 import catalog.errors
 from stack.ports import HOST, Ports
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
 from tests.fixtures.stack import Launcher, environment, folder, launch, running, until
 
 # Its own limit is 10 s; the rest is for a busy machine.
 STOP_WITHIN = 30.0
-NAMES = {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "postgres", "valkey", "provider"}
+NAMES = {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "postgres", "redis", "dummyjson"}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ class TestRunning:
         said = launcher.output()
 
         port = launcher.stack["gateway_url"].rpartition(":")[2]
-        for part in (f"http://localhost:{port}/docs", "stand-in of DummyJSON", '"role":"admin"', "Ctrl-C"):
+        for part in (f"http://localhost:{port}/docs", "stand-in for DummyJSON", '"role":"admin"', "Ctrl-C"):
             assert part in said
 
     def test_servers_are_private_to_this_machine(self, launcher: Launcher) -> None:
@@ -139,7 +139,7 @@ class TestRunning:
 
     def test_the_banner_tells_each_step_and_where_the_data_is(self, launcher: Launcher) -> None:
         said = launcher.output()
-        for name in (*NAMES - {"valkey"}, "catalog-2"):
+        for name in (*NAMES - {"redis"}, "catalog-2"):
             assert f"  {name} is ready" in said
         assert f"data      {launcher.run_dir.path}" in said
         assert "there is none yet" in said and '"role":"admin"' in said
@@ -183,7 +183,7 @@ class TestRunning:
         assert secret == "None"
         assert Path(cwd.strip()).parts[-2:] == ("services", "catalog")
 
-    @pytest.mark.parametrize("name", ["catalog-2", "auth", "sync-worker", "gateway", "provider", "valkey", "postgres"])
+    @pytest.mark.parametrize("name", ["catalog-2", "auth", "sync-worker", "gateway", "dummyjson", "redis", "postgres"])
     def test_who_dies_comes_back_on_the_same_port(self, launcher: Launcher, name: str) -> None:
         before = {it["name"]: it for it in launcher.stack["processes"]}
         os.kill(before[name]["pid"], signal.SIGKILL)
@@ -332,7 +332,7 @@ def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
         before = superuser.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolname ~ '_svc$'").fetchall()
         try:
             with running({"POSTGRES_URL": own, "REDIS_URL": f"{valkey_url.rpartition('/')[0]}/7"}) as launcher:
-                assert {it["name"] for it in launcher.stack["processes"]} == NAMES - {"postgres", "valkey"}
+                assert {it["name"] for it in launcher.stack["processes"]} == NAMES - {"postgres", "redis"}
                 assert f"PostgreSQL at {HOST}:" in launcher.output() and "postgres:" not in launcher.output()
                 url = f"{launcher.stack['gateway_url']}/products?limit=1"
                 until(lambda: json.load(urllib.request.urlopen(url, timeout=30))["total"] == 194)

@@ -20,8 +20,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from stack.ports import Ports
-from stack.postgres import Postgres
-from stack.valkey import Valkey
+from stack.servers.postgres import PostgresServer
+from stack.servers.valkey import ValkeyServer
 from tests.load.seed import seed
 
 BUDGETS = {"/products/{id}": 1.5, "/products?limit=100": 2.5}
@@ -92,8 +92,8 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="products-bench-"))
-        postgres = stack.enter_context(Postgres(f"{folder}/postgres"))
-        valkey = stack.enter_context(Valkey(f"{folder}/valkey"))
+        postgres = stack.enter_context(PostgresServer(f"{folder}/postgres"))
+        valkey = stack.enter_context(ValkeyServer(f"{folder}/valkey"))
         url, ports = postgres.url("catalog"), Ports()
         ours, metrics, reference = ports.pick(), ports.pick(), ports.pick()
         environment = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "LOG_LEVEL": "warning"}

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.settings import CatalogSettings
 from stack.ports import Ports
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
 from tests.fixtures.catalog import dsn
 from tests.fixtures.stack import Launcher, environment, folder, until
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from stack.bindings import bind_home, bound_home
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
+from stack.servers.postgres_install import bind_home, bound_home
 
 
 @pytest.fixture(autouse=True)
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for /var/tmp, where other stacks of this machine have their folders."""
+    """In place of /var/lib, where other stacks of this machine have their folders."""
     folder = tmp_path / "shared"
     folder.mkdir()
-    monkeypatch.setattr("stack.bindings.SHARED", folder)
+    monkeypatch.setattr("stack.servers.postgres_install.SHARED", folder)
     return folder
 
 
