@@ -2,14 +2,19 @@
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from deploy.dummyjson import server
 from deploy.dummyjson.server import Handler, Products
-from stack.ports import HOST
+from stack.ports import HOST, Ports
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +76,11 @@ def test_refusals(products: Products, target: str, status: int, message: str) ->
 @pytest.fixture(scope="module")
 def port(products: Products) -> Iterator[int]:
     Handler.products = products
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    with ThreadingHTTPServer((HOST, 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_port
-        server.shutdown()
+        yield running.server_port
+        running.shutdown()
         thread.join()
 
 
@@ -110,3 +115,19 @@ class TestOverHttp:
         assert int(answer.getheader("Content-Length") or 0) > 100
         assert answer.read() == b""
         connection.close()
+
+
+def test_it_is_a_program_that_runs_anywhere(tmp_path: Path) -> None:
+    """By its path, with nothing but the standard library, as the launcher and the image start it."""
+    port = Ports().pick()
+    environment = {"PATH": os.defpath, "HOST": HOST, "PORT": str(port)}
+    command = [sys.executable, "-I", str(Path(server.__file__))]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"serving 194 products of DummyJSON on http://{HOST}:{port}/products\n"
+        connection = http.client.HTTPConnection(HOST, port, timeout=30)
+        connection.request("GET", "/products/1")
+        assert json.loads(connection.getresponse().read())["id"] == 1
+        connection.close()
+        process.terminate()
+        assert process.wait(60) == 0

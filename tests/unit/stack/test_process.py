@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import psutil
-import pytest
 
-from stack.logs import LogFile, tail
+from stack.logs import LogFile
 from stack.process import SupervisedProcess
 from stack.specs import ProcessSpec, Stage
 
@@ -99,30 +98,3 @@ async def test_a_second_request_to_stop_kills_at_once(tmp_path: Path) -> None:
         await child.process.stop(60, kill)
 
     assert child.process.pid is None
-
-
-class TestLogFile:
-    def test_the_log_of_the_run_before_is_kept_once(self, tmp_path: Path) -> None:
-        for text in (b"first\n", b"second\n", b"third\n"):
-            log = LogFile(tmp_path / "x.log")
-            log.write(text)
-            log.close()
-
-        assert (tmp_path / "x.log").read_text() == "third\n"
-        assert (tmp_path / "x.log.1").read_text() == "second\n"
-
-    def test_stays_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stack.logs.LARGEST", 100)
-        log = LogFile(tmp_path / "x.log")
-        for _ in range(100):
-            log.write(b"0123456789" * 3)
-        log.close()
-
-        assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 300
-
-    def test_tail(self, tmp_path: Path) -> None:
-        (tmp_path / "x.log").write_text("a\nb\nc\n")
-
-        assert tail(tmp_path / "x.log", 2) == ["b", "c"]
-        assert tail(tmp_path / "x.log", 0) == []
-        assert tail(tmp_path / "missing.log", 2) == []

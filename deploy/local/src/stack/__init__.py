@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["ROOT", "SERVICES"]
+__all__ = ["ROOT"]
 
 # The repository, whose files a stack runs; this package is installed from it in editable mode.
 ROOT = Path(__file__).resolve().parents[4]
-SERVICES = ("auth", "catalog", "sync")

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from stack import SERVICES, commands, settings
+from stack import commands, settings
 from stack.errors import StackError
+from stack.specs import SERVICES
 
 EPILOG = """environment (or .env): PORT (8000), RUN_DIR (.run), REPLICAS_AUTH, REPLICAS_CATALOG, REPLICAS_SYNC_API,
 REPLICAS_SYNC_WORKER, REPLICAS_SYNC_SCHEDULER (1), EXTERNAL_API_URL (the bundled stand-in for DummyJSON),

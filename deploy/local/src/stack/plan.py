@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 from auth.settings import AuthSettings
 from catalog.settings import CatalogSettings
@@ -18,7 +18,7 @@ from stack.servers import gateway
 from stack.servers.postgres import ExternalPostgres, PostgresServer
 from stack.servers.valkey import ValkeyServer
 from stack.settings import Settings
-from stack.specs import ProcessSpec, Stage
+from stack.specs import PROGRAMS, ProcessSpec, Stage
 from sync.settings import SyncSettings
 
 __all__ = ["DEBUG_PORT", "Plan"]
@@ -43,24 +43,6 @@ HELD_BACK = (
     "PROMETHEUS_MULTIPROC_DIR",
 )
 SETTINGS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
-
-
-class _Program(NamedTuple):
-    """`python -m service command`, and how many seconds it gets to stop."""
-
-    service: str
-    command: str
-    stage: Stage
-    grace: float
-
-
-PROGRAMS = {
-    "auth": _Program("auth", "serve", Stage.API, 3.0),
-    "catalog": _Program("catalog", "serve", Stage.API, 3.0),
-    "sync-api": _Program("sync", "serve", Stage.API, 3.0),
-    "sync-worker": _Program("sync", "work", Stage.WORKER, 4.0),
-    "sync-scheduler": _Program("sync", "schedule", Stage.SCHEDULER, 2.0),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from stack.errors import StackError
+from stack.specs import PROGRAMS, Stage
 
 __all__ = ["REPLICATED", "Settings", "load"]
 
-REPLICATED = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler")
+REPLICATED = tuple(PROGRAMS)
 REPLICAS: list[JsonValue] = [f"REPLICAS_{name.upper().replace('-', '_')}" for name in REPLICATED]
 LAST_PORT = 65535
 MOST_REPLICAS = 16
@@ -101,7 +102,7 @@ def _dotenv(file: Path) -> dict[str, str]:
 
 def _replicas(values: Mapping[str, str], name: str) -> int:
     # The gateway needs an upstream of each API; background work may be left out.
-    least = 0 if name in ("sync-worker", "sync-scheduler") else 1
+    least = 1 if PROGRAMS[name].stage is Stage.API else 0
     return _number(values, "REPLICAS_" + name.upper().replace("-", "_"), 1, least, MOST_REPLICAS)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import psutil
 
-from stack import SERVICES
 from stack.plan import Plan
 from stack.process import SupervisedProcess
 from stack.run_dir import RunDir, read_json, write_json
+from stack.specs import SERVICES
 
 __all__ = ["clear", "read_pids", "read_stack", "stop_orphans", "write_environments", "write_pids", "write_stack"]
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stack import ROOT, SERVICES
+from stack import ROOT
 from stack.run_dir import read_json, write_json
+from stack.specs import SERVICES
 
 __all__ = ["MigrationState"]
 

@@ -11,13 +11,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import psutil
 
-from stack import ROOT, SERVICES, credentials
+from stack import ROOT, credentials
 from stack.errors import StackError
 from stack.ports import HOST, Ports
 from stack.run_dir import RunDir, write_private
 from stack.servers.postgres_install import PostgresInstall, clean_environment
 from stack.servers.standalone import Standalone
-from stack.specs import ProcessSpec, Stage
+from stack.specs import SERVICES, ProcessSpec, Stage
 
 __all__ = ["BOOTSTRAP_SQL", "DATABASE", "ExternalPostgres", "PostgresServer"]
 
