@@ -46,7 +46,7 @@ def main(*options: str) -> None:
     before = PYPROJECT.read_text("utf-8")
     # In a fresh clone the constraints are the only record of the pins.
     if not (ROOT / "uv.lock").exists() and not _uv("lock", "--quiet"):
-        print("these pins no longer fit; all are chosen anew", file=sys.stderr)
+        print("these pins no longer fit together; all are resolved again", file=sys.stderr)
     after = before
     try:
         PYPROJECT.write_text(constrained(before, []), "utf-8")

@@ -1,7 +1,7 @@
 """Writes the CycloneDX bill of materials of what the service image installs: `python -m tools.sbom`.
 
-It is made from the lock alone, so it is the same wherever and whenever it is made. Hashes are those of all files that
-may be installed; a component that only some platforms get is `optional`.
+It depends on the lock file alone, so it is the same on every machine and at any time. Hashes are those of all files
+that may be installed; a component that only some platforms get is `optional`.
 """
 
 import json

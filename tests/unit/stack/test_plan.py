@@ -10,7 +10,7 @@ from stack.plan import Plan
 from stack.run_dir import RunDir
 from stack.servers.postgres import PostgresServer
 from stack.settings import load
-from stack.specs import Stage
+from stack.specs import ProcessSpec, Stage
 from stack.status import products_row
 from tests.fixtures.stack import folder
 
@@ -28,9 +28,14 @@ def make(run_dir: RunDir, **environment: str) -> Plan:
     return Plan.create(settings, run_dir, credentials.load(run_dir, environment), pretty=False)
 
 
+def all_specs(plan: Plan) -> list[ProcessSpec]:
+    assert isinstance(plan.postgres, PostgresServer)
+    return [*plan.servers(), plan.postgres.spec(), *plan.services()]
+
+
 def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
     plan = make(run_dir, REPLICAS_CATALOG="3", REPLICAS_SYNC_WORKER="2")
-    specs = [*plan.servers(), plan.postgres.spec(), *plan.services()]
+    specs = all_specs(plan)
 
     names = [spec.name for spec in specs]
     assert {"catalog", "catalog-2", "catalog-3", "sync-worker", "sync-worker-2"} < set(names)
@@ -60,9 +65,7 @@ def test_each_service_gets_its_own_role_and_secrets_only(run_dir: RunDir) -> Non
 
 def test_no_secret_stands_in_arguments(run_dir: RunDir) -> None:
     plan = make(run_dir)
-    arguments = " ".join(
-        argument for spec in [*plan.servers(), plan.postgres.spec(), *plan.services()] for argument in spec.argv
-    )
+    arguments = " ".join(argument for spec in all_specs(plan) for argument in spec.argv)
 
     assert not [secret for secret in vars(plan.credentials).values() if secret in arguments]
 

@@ -37,12 +37,12 @@ def test_a_folder_is_found_again(tmp_path: Path) -> None:
 def test_abandoned_folders_go_and_those_in_use_stay(tmp_path: Path, shared: Path) -> None:
     used, gone = make(tmp_path / "used"), make(tmp_path / "gone")
     kept, abandoned = bind_home(used), bind_home(gone)
-    stranger = shared / f"{kept.name}-of-somebody"
-    stranger.mkdir()
+    unrelated = shared / f"{kept.name}-unrelated"
+    unrelated.mkdir()
     shutil.rmtree(gone.path)
 
     bind_home(make(tmp_path / "new"))
 
     assert kept.exists()
-    assert stranger.exists()
+    assert unrelated.exists()
     assert not abandoned.exists()
