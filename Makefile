@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 MEMBERS := libs/common services/auth services/catalog services/sync deploy/local
-# The first Python that is new enough and can make a virtual environment.
+# The first Python that is new enough and can create a virtual environment.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 
@@ -13,17 +13,17 @@ start: .venv/run ## Start everything in the background
 	@$(PY) -m stack start
 stop: ## Stop what runs in the background
 	@$(call if_installed,stop,echo "not running")
-status: ## List the processes and their memory, and where the data is
+status: ## List the processes, their memory and where the data is
 	@$(call if_installed,status,echo "stack: not running; start it with: make run" >&2; exit 3)
 logs: ## Follow the logs, LOGS=catalog for one
 	@$(call if_installed,logs,echo "stack: there are no logs yet; start it with: make run" >&2; exit 1)
 admin: .venv/run ## Make an account of the running stack an admin, EMAIL=you@example.com; asks for a password
 	@$(PY) -m stack exec auth -- python -m auth create-admin "$(or $(EMAIL),$(error EMAIL=you@example.com is needed))"
-clean: ## Delete what is built: .venv and caches, no data
+clean: ## Delete what is built (.venv and caches), no data
 	@if [ -e .venv/run ] && $(PY) -m stack status >/dev/null 2>&1; then echo "running; stop it first with: make stop" >&2; exit 1; fi
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name .run -prune -o -name __pycache__ -prune -exec rm -rf {} +
-reset: .venv/run ## Delete all data of the stack; tells what, and asks unless YES=1
+reset: .venv/run ## Delete all data of the stack; lists it and asks first, unless YES=1
 	@$(PY) -m stack reset
 
 ##@ Run in containers
@@ -36,17 +36,17 @@ down: ## Stop and remove the containers
 setup: .venv/dev ## Install everything for development into .venv
 test: .venv/dev ## Run the tests, T=path for one
 	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 4 --dist loadgroup tests)
-compose-test: .venv/dev ## Try docker compose for real, SHORT=1 for the half
+compose-test: .venv/dev ## Test docker compose on a real engine, SHORT=1 for half of it
 	@$(PY) -m tests.deploy.compose
-k8s-test: .venv/dev ## Try the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=install,network-policies
+k8s-test: .venv/dev ## Test the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=install,network-policies
 	@$(PY) -m tests.deploy.k8s
-chaos: .venv/dev ## Random kills for minutes, KILLS=15
+chaos: .venv/dev ## Kill workers at random for minutes, KILLS=15
 	@$(PY) -m pytest -m chaos -s tests
-soak: .venv/dev ## Load, syncs and PostgreSQL cuts while memory is watched, MINUTES=30
+soak: .venv/dev ## Run load, syncs and PostgreSQL outages while memory is measured, MINUTES=30
 	@$(PY) -m tests.load.soak --minutes $(or $(MINUTES),30)
-hostile: .venv/dev ## Hostile requests to every route: what they cost, and whether others wait
+hostile: .venv/dev ## Send hostile requests to every route: what they cost, and whether others wait
 	@$(PY) -m tests.load.hostile
-mutants: .venv/dev ## Remove one guard after the other: tests must turn red; SHORT=1 for 10 near the last commit
+mutants: .venv/dev ## Remove one guard after the other: tests must fail; SHORT=1 for 10 near the last commit
 	@$(PY) -m tests.mutants $(if $(SHORT),--touched-by HEAD~1 --most 10)
 lint: .venv/dev ## Check style, types and architecture rules
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -59,20 +59,20 @@ bench: .venv/dev ## Measure against the budgets
 ##@ Schemas and generated files
 migrate: .venv/run ## Upgrade the schemas of the running stack
 	@for service in auth catalog sync; do $(PY) -m stack exec $$service -- python -m $$service migrate || exit 1; done
-migration: .venv/run ## Write a migration: SERVICE=catalog M="add a column"
+migration: .venv/run ## Write a migration from the models: SERVICE=catalog M="add a column"
 	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=auth, catalog or sync is needed)) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
-	@$(PY) -m stack.openapi
+	@$(PY) -m tools.openapi
 chart: .venv/dev ## Write the table of values in the chart's README
-	@$(PY) -m stack.chart
+	@$(PY) -m tools.chart
 settings: .venv/dev ## Write .env.example and docs/settings.md from the declarations
 	@$(PY) -m tools.settings
 metrics: .venv/dev ## Write docs/metrics.md from what the processes register
 	@$(PY) -m tools.metrics
-lock: .venv/dev ## Resolve the dependencies anew
-	@UV="$(CURDIR)/.venv/bin/uv" sh deploy/lock.sh && $(MAKE) --no-print-directory sbom
-sbom: .venv/dev ## Write the bill of materials from the lock, CycloneDX
-	@$(PY) deploy/sbom.py >sbom.cdx.json
+lock: .venv/dev ## Resolve the dependencies and write the lock files
+	@$(PY) -m tools.lock && $(MAKE) --no-print-directory sbom
+sbom: .venv/dev ## Write the bill of materials (CycloneDX) from the lock file
+	@$(PY) -m tools.sbom
 release: .venv/dev ## Write VERSION=x.y.z into every file that names it and date the changelog; commits nothing
 	@$(PY) -m tools.release "$(or $(VERSION),$(error VERSION=x.y.z is needed))"
 
@@ -93,7 +93,7 @@ command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not found; PYTHON name
 "$(PYTHON)" deploy/install.py $(1) $(MEMBERS)
 endef
 
-# What only looks at a stack installs nothing: without an installation there is none.
+# Commands that only look at a stack install nothing: without an installation nothing runs.
 define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef

@@ -1,6 +1,7 @@
-"""Makes .venv and installs into it what a lock file names and the packages of this repository; says how far it is.
+"""Creates .venv and installs into it a lock file and the packages of this repository; shows the progress.
 
-`python3 deploy/install.py requirements.lock libs/common services/auth ...`; it is run by the Makefile, with any Python.
+`python3 deploy/install.py requirements.lock libs/common services/auth ...`; the Makefile runs it before there is a
+.venv, so it uses nothing but the standard library.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 PYTHON = Path(".venv/bin/python")
 PIP = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-# pip says only these when no index answers, after a warning for every attempt.
+# What pip prints when no index answers: a warning for every attempt, and no other reason.
 NO_NETWORK = re.compile(r"Retrying \(|NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|Max retries")
 
 
@@ -29,15 +30,15 @@ def _works() -> bool:
 
 
 def _pip(total: int, *arguments: str) -> int:
-    """Run pip and show a line for what it fetches; all that it says if it fails, or one line without a network."""
-    said: list[str] = []
+    """Run pip and show what it fetches; if it fails, the end of its output, or one line if there is no network."""
+    output: list[str] = []
     done, megabytes = 0, 0.0
     with subprocess.Popen(
         [*PIP, "--retries", "2", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as pip:
         assert pip.stdout is not None
         for line in pip.stdout:
-            said.append(line)
+            output.append(line)
             if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
                 done += 1
                 _show(f"  {min(done, total)}/{total} {found[1]}, {megabytes:.0f} MB", last=False) if total else None
@@ -45,15 +46,15 @@ def _pip(total: int, *arguments: str) -> int:
                 megabytes += float(found[1]) / (1000 if found[2] == "k" else 1)
     if pip.returncode == 0:
         _show(f"  {total}/{total}, {megabytes:.0f} MB fetched", last=True) if total else None
-    elif any(map(NO_NETWORK.search, said)):
+    elif any(map(NO_NETWORK.search, output)):
         print("\nno package index answers: the install needs a network, or an index in pip's settings", file=sys.stderr)
     else:
-        sys.stderr.write("".join(said[-30:]))
+        sys.stderr.write("".join(output[-30:]))
     return pip.returncode
 
 
 def _show(text: str, *, last: bool) -> None:
-    """One line that is written over on a terminal; elsewhere only the last one."""
+    """On a terminal one line that is overwritten; elsewhere only the last one."""
     if sys.stdout.isatty():
         print(f"\r{text:<78}", end="\n" if last else "", flush=True)
     elif last:

@@ -1,7 +1,7 @@
-"""The entry point of the development image: runs the container's command anew whenever its service's code is saved.
+"""Restarts a command when the code of its service is saved: the entry point of the development image, and of make dev.
 
 `python reload.py python -m auth serve` watches the packages common and auth where Python finds them. With DEBUGPY_PORT
-set a debugger may attach there, from within the pod. A command that ends by itself, such as `migrate`, is run once.
+set a debugger may attach to that port on 127.0.0.1. A command that ends by itself, such as `migrate`, is run once.
 """
 
 import os
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 from watchfiles import PythonFilter, run_process
 
-LASTING = {"serve", "work", "schedule"}
+LONG_RUNNING = {"serve", "work", "schedule"}
 
 
 def folders(*packages: str) -> list[str]:
@@ -21,14 +21,14 @@ def folders(*packages: str) -> list[str]:
 
 
 def main(python: str, *command: str) -> None:
-    """`command` is -m SERVICE COMMAND, or anything else to be run as it is."""
-    # A shell that starts something in the background has it ignore SIGINT, by which what is run here is stopped.
+    """`command` is `-m SERVICE COMMAND`; anything else is run once, as it is."""
+    # A shell makes its background jobs ignore SIGINT, which watchfiles uses to stop the command.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if len(command) < 3 or command[2] not in LASTING:
+    if len(command) < 3 or command[2] not in LONG_RUNNING:
         os.execvp(python, [python, *command])
     service = command[1]
     if port := os.environ.get("DEBUGPY_PORT"):
-        # Modules that are frozen into Python would hide their lines from the debugger.
+        # A debugger does not see the lines of modules that are frozen into Python.
         command = ("-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
     run_process(
         *folders("common", service),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.postgres import Postgres
+from stack.servers.postgres import PostgresServer
 from tests.fixtures.databases import migrate
 from tests.fixtures.processes import SECRET, inherited
 from tests.fixtures.stack import folder
@@ -16,14 +16,14 @@ Run = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
+def server() -> Iterator[PostgresServer]:
     """A bootstrapped server without migrations; its `url("auth")` is that of the role auth_svc."""
-    with folder() as run_dir, Postgres(run_dir, options={"fsync": "off"}) as running:
+    with folder() as run_dir, PostgresServer(run_dir, options={"fsync": "off"}) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def begin(server: Postgres) -> Run:
+def begin(server: PostgresServer) -> Run:
     """Start `python -m <module> ...` with the settings of a service, on `server`; `more` settings win."""
 
     def start(service: str, *command: str, cwd: Path | None = None, **more: str) -> subprocess.Popen[str]:
@@ -45,7 +45,7 @@ def begin(server: Postgres) -> Run:
 
 
 @pytest.fixture(scope="session")
-def migrated(server: Postgres) -> Postgres:
+def migrated(server: PostgresServer) -> PostgresServer:
     """`server` with all schemas at head."""
     for service in ("auth", "catalog", "sync"):
         migrate(service, server.url(service))

@@ -15,9 +15,10 @@ from auth.settings import AuthSettings
 from catalog.settings import CatalogSettings
 from common.settings import ServiceSettings
 from stack import credentials
-from stack.paths import BOOTSTRAP_SQL, CADDYFILE
 from stack.plan import Plan
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
+from stack.servers.gateway import CADDYFILE
+from stack.servers.postgres import BOOTSTRAP_SQL
 from stack.settings import load
 from sync.settings import SyncSettings
 from tests.contract.test_settings import PROMISED
@@ -56,7 +57,7 @@ def plan() -> Iterator[Plan]:
         run_dir = RunDir(path)
         run_dir.create()
         given = {name: "8" for kind in KINDS.values() for name in names(kind)} | {"PORT": "0", "REDIS_URL": ""}
-        yield Plan(load(given, Path("/nowhere/.env")), run_dir, credentials.load(run_dir, given), pretty=False)
+        yield Plan.create(load(given, Path("/nowhere/.env")), run_dir, credentials.load(run_dir, given), pretty=False)
 
 
 def names(kind: type[ServiceSettings]) -> set[str]:
@@ -80,7 +81,7 @@ def door(url: str | None, plan: Plan, name: str) -> str:
     """A health URL with the port's name instead of its number."""
     if url is None:
         return ""
-    http, _ = plan.assigned[name]
+    http, _ = plan.ports[name]
     return f"{'http' if urlsplit(url).port == http else 'metrics'}{urlsplit(url).path}"
 
 

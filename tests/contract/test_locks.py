@@ -2,12 +2,14 @@
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tools import sbom
+from tools.lock import constrained
+from tools.lock import pins as pinned
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = "requirements-dev.lock"
@@ -56,6 +58,15 @@ def test_uv_is_bound_to_the_same_pins() -> None:
     assert "index-url" not in uv
 
 
+def test_the_pins_become_constraints() -> None:
+    """Writing what is there changes nothing, and an empty list is where `make lock` begins."""
+    pyproject, everything = ((ROOT / file).read_text("utf-8") for file in ("pyproject.toml", EVERYTHING))
+    assert constrained(pyproject, pinned(everything)) == pyproject
+    emptied = constrained(pyproject, [])
+    assert tomllib.loads(emptied)["tool"]["uv"]["constraint-dependencies"] == []
+    assert constrained(emptied, pinned(everything)) == pyproject
+
+
 @pytest.mark.parametrize("member", ["libs/common", "services/auth", "services/catalog", "services/sync"])
 def test_an_image_gets_all_that_a_service_needs(member: str) -> None:
     needed = project(f"{member}/pyproject.toml")["project"]["dependencies"]  # type: ignore[index]
@@ -69,9 +80,8 @@ def test_an_image_gets_nothing_else() -> None:
 
 
 def test_the_bill_of_materials_is_that_of_the_lock() -> None:
-    made = subprocess.run([sys.executable, "deploy/sbom.py"], cwd=ROOT, check=True, capture_output=True, text=True)
-    committed = (ROOT / "sbom.cdx.json").read_text("utf-8")
-    assert committed == made.stdout, "run: make sbom"
+    committed = sbom.PATH.read_text("utf-8")
+    assert committed == sbom.rendered(), "run: make sbom"
     listed = {f"{it['name']}=={it['version']}": len(it["hashes"]) for it in json.loads(committed)["components"]}
     lock = (ROOT / "requirements-services.lock").read_text("utf-8")
     assert set(listed) == {pin.partition(" ;")[0] for pin in pins("requirements-services.lock")}

@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from stack.postgres import Postgres
+from stack.servers.postgres import PostgresServer
 from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
 
@@ -68,7 +68,7 @@ BUILDING = r"""
 BLOCKED = "SELECT client_port FROM pg_stat_activity WHERE usename = %s AND wait_event = 'relation'"
 
 
-def structure(server: Postgres, schema: str) -> list[tuple[object, ...]]:
+def structure(server: PostgresServer, schema: str) -> list[tuple[object, ...]]:
     """All objects of a schema."""
     with psycopg.connect(server.url()) as connection:
         return connection.execute(STRUCTURE, {"schema": schema}).fetchall()
@@ -81,7 +81,7 @@ def service(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def alembic(migrated: Postgres, service: str, monkeypatch: pytest.MonkeyPatch) -> Alembic:
+def alembic(migrated: PostgresServer, service: str, monkeypatch: pytest.MonkeyPatch) -> Alembic:
     """What `alembic` does with the ini file in the folder of a service; returns what it prints."""
     monkeypatch.setenv("DATABASE_URL", migrated.url(service))
     monkeypatch.chdir(ROOT / "services" / service)
@@ -94,7 +94,7 @@ def alembic(migrated: Postgres, service: str, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-def test_three_at_once_all_succeed(migrated: Postgres, begin: Run, service: str, alembic: Alembic) -> None:
+def test_three_at_once_all_succeed(migrated: PostgresServer, begin: Run, service: str, alembic: Alembic) -> None:
     """As three replicas that start on an empty database, each of which would make the tables."""
     before = structure(migrated, service)
     alembic("downgrade", "base")
@@ -111,7 +111,7 @@ def test_three_at_once_all_succeed(migrated: Postgres, begin: Run, service: str,
 
 @pytest.mark.parametrize("service", ["catalog"], indirect=True)
 def test_one_killed_midway_leaves_nothing_and_another_does_it_all(
-    migrated: Postgres, begin: Run, service: str, alembic: Alembic
+    migrated: PostgresServer, begin: Run, service: str, alembic: Alembic
 ) -> None:
     """Of three; its tables are made but not committed when it is killed."""
     before = structure(migrated, service)
@@ -138,7 +138,7 @@ def test_one_killed_midway_leaves_nothing_and_another_does_it_all(
     assert structure(migrated, service) == before
 
 
-def test_the_command_needs_only_the_folder_and_the_url(migrated: Postgres, begin: Run, service: str) -> None:
+def test_the_command_needs_only_the_folder_and_the_url(migrated: PostgresServer, begin: Run, service: str) -> None:
     """A process of its own, since one that imported the services before would find them anyway."""
     process = begin(service, "alembic", "check", cwd=ROOT / "services" / service)
     output, _ = process.communicate(timeout=60)
@@ -146,7 +146,7 @@ def test_the_command_needs_only_the_folder_and_the_url(migrated: Postgres, begin
     assert "No new upgrade operations detected" in output
 
 
-def test_down_and_up_again_leaves_the_same(migrated: Postgres, service: str, alembic: Alembic) -> None:
+def test_down_and_up_again_leaves_the_same(migrated: PostgresServer, service: str, alembic: Alembic) -> None:
     before = structure(migrated, service)
     assert {row[0] for row in before} >= {"relation", "column", "constraint", "index"}
     alembic("downgrade", "base")
@@ -157,7 +157,7 @@ def test_down_and_up_again_leaves_the_same(migrated: Postgres, service: str, ale
     assert structure(migrated, service) == before
 
 
-def test_one_step_down_and_up_again(migrated: Postgres, service: str, alembic: Alembic) -> None:
+def test_one_step_down_and_up_again(migrated: PostgresServer, service: str, alembic: Alembic) -> None:
     before = structure(migrated, service)
     assert "(head)" in alembic("history")
     assert "(head)" in alembic("current")
@@ -167,7 +167,7 @@ def test_one_step_down_and_up_again(migrated: Postgres, service: str, alembic: A
     assert structure(migrated, service) == before
 
 
-def test_a_migration_touches_its_own_schema_only(migrated: Postgres, service: str, alembic: Alembic) -> None:
+def test_a_migration_touches_its_own_schema_only(migrated: PostgresServer, service: str, alembic: Alembic) -> None:
     others = [*(name for name in SERVICES if name != service), "public"]
     before = [structure(migrated, name) for name in others]
     alembic("downgrade", "base")
@@ -176,7 +176,7 @@ def test_a_migration_touches_its_own_schema_only(migrated: Postgres, service: st
     assert before[-1] == []
 
 
-def test_a_newer_schema_is_left_alone(migrated: Postgres, begin: Run, service: str) -> None:
+def test_a_newer_schema_is_left_alone(migrated: PostgresServer, begin: Run, service: str) -> None:
     """A rolled back release meets the schema of the newer one."""
     before = structure(migrated, service)
     with psycopg.connect(migrated.url(), autocommit=True) as connection:
@@ -193,7 +193,7 @@ def test_a_newer_schema_is_left_alone(migrated: Postgres, begin: Run, service: s
 
 def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
     with folder() as run_dir:
-        late = Postgres(run_dir, options={"fsync": "off"})
+        late = PostgresServer(run_dir, options={"fsync": "off"})
         with late:
             url = late.url("auth")
         process = begin("auth", "auth", "migrate", DATABASE_URL=url)
@@ -216,7 +216,7 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
     ids=["password", "role", "database"],
 )
 def test_a_refusal_ends_it_at_once_and_says_what_to_do(
-    migrated: Postgres, begin: Run, old: str, new: str, said: str
+    migrated: PostgresServer, begin: Run, old: str, new: str, said: str
 ) -> None:
     url = migrated.url("auth")
     scheme, rest = url.split("://")
@@ -227,7 +227,7 @@ def test_a_refusal_ends_it_at_once_and_says_what_to_do(
     assert str(urlsplit(url).password) not in output
 
 
-def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: Postgres, begin: Run) -> None:
+def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: PostgresServer, begin: Run) -> None:
     url = migrated.url("auth")
     output, _ = (process := begin("sync", "sync", "migrate", DATABASE_URL=url)).communicate(timeout=30)
     assert process.returncode == 1, output
@@ -235,7 +235,7 @@ def test_without_a_schema_of_its_own_it_says_what_to_do(migrated: Postgres, begi
     assert "migrate: permission denied for schema sync: make the roles and schemas" in output
 
 
-def test_a_table_in_use_is_tried_again(migrated: Postgres, begin: Run, alembic: Alembic, service: str) -> None:
+def test_a_table_in_use_is_tried_again(migrated: PostgresServer, begin: Run, alembic: Alembic, service: str) -> None:
     alembic("downgrade", "base")
     with psycopg.connect(migrated.url()) as connection:
         connection.execute(f"LOCK TABLE {service}.alembic_version")
@@ -250,7 +250,9 @@ def test_a_table_in_use_is_tried_again(migrated: Postgres, begin: Run, alembic: 
 
 
 @pytest.mark.parametrize("service", ["catalog"], indirect=True)
-def test_indexes_are_built_while_others_write(migrated: Postgres, begin: Run, service: str, alembic: Alembic) -> None:
+def test_indexes_are_built_while_others_write(
+    migrated: PostgresServer, begin: Run, service: str, alembic: Alembic
+) -> None:
     """Beside a transaction that stays open, which holds up the build and nobody else; and after a build that failed."""
     before = structure(migrated, service)
     alembic("downgrade", "0001")

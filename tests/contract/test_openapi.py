@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from stack import openapi
+from tools import openapi
 
 DOCUMENT = openapi.merged()
 OPERATIONS = {

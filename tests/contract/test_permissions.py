@@ -9,7 +9,6 @@ import pytest
 
 from catalog import app as catalog
 from catalog.settings import CatalogSettings
-from stack import openapi
 from sync import app as sync
 from sync.settings import SyncSettings
 from tests.fixtures.apps import built, registered
@@ -17,6 +16,7 @@ from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import Database
 from tests.fixtures.processes import SECRET
 from tests.fixtures.service import serving
+from tools import openapi
 
 # Callers: without a token; with a user's; an admin's; that of a service, which has the scope catalog:import alone.
 EVERYBODY = {"nobody", "user", "admin", "sync"}

@@ -9,9 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from stack import account, pgbinaries
-from stack.paths import BOOTSTRAP_SQL
-from stack.postgres import Postgres
+from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
+from stack.servers.postgres_install import postgres_account, programs
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "catalog", "sync")
@@ -29,13 +28,13 @@ RIGHTS = """
 """
 
 
-def tables(server: Postgres, schema: str) -> list[str]:
+def tables(server: PostgresServer, schema: str) -> list[str]:
     with psycopg.connect(server.url()) as connection:
         rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]).fetchall()
     return [row[0] for row in rows]
 
 
-def refused(server: Postgres, service: str, statement: sql.Composed | sql.SQL) -> bool:
+def refused(server: PostgresServer, service: str, statement: sql.Composed | sql.SQL) -> bool:
     # Without a transaction, in which some of them would be refused for another reason.
     with psycopg.connect(server.url(service), autocommit=True) as connection:
         try:
@@ -45,7 +44,7 @@ def refused(server: Postgres, service: str, statement: sql.Composed | sql.SQL) -
     return False
 
 
-def bootstrap(server: Postgres, **passwords: str) -> None:
+def bootstrap(server: PostgresServer, **passwords: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for service in SERVICES:
             password = passwords.get(service) or getattr(server.credentials, service)
@@ -53,13 +52,13 @@ def bootstrap(server: Postgres, **passwords: str) -> None:
         connection.execute(BOOTSTRAP_SQL.read_bytes())
 
 
-def state(server: Postgres) -> list[object]:
+def state(server: PostgresServer) -> list[object]:
     with psycopg.connect(server.url()) as connection:
         return [connection.execute(ROLES).fetchall(), connection.execute(RIGHTS).fetchall()]
 
 
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_no_way_into_the_schema_of_another(migrated: Postgres, own: str, other: str) -> None:
+def test_no_way_into_the_schema_of_another(migrated: PostgresServer, own: str, other: str) -> None:
     names = tables(migrated, other)
     assert len(names) > 1
     for name in names:
@@ -73,7 +72,7 @@ def test_no_way_into_the_schema_of_another(migrated: Postgres, own: str, other: 
 
 
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_the_catalogue_knows_of_no_right_either(migrated: Postgres, own: str, other: str) -> None:
+def test_the_catalogue_knows_of_no_right_either(migrated: PostgresServer, own: str, other: str) -> None:
     """Of any kind, for any object, by any role that a service could act as."""
     query = """
         SELECT c.relname FROM pg_class c, unnest(ARRAY['SELECT','INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES',
@@ -92,7 +91,7 @@ def test_the_catalogue_knows_of_no_right_either(migrated: Postgres, own: str, ot
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_role_is_no_more_than_the_owner_of_its_schema(migrated: Postgres, service: str) -> None:
+def test_a_role_is_no_more_than_the_owner_of_its_schema(migrated: PostgresServer, service: str) -> None:
     for statement in (
         "CREATE TABLE public.intruder (id int)",
         "CREATE SCHEMA intruder",
@@ -108,7 +107,7 @@ def test_a_role_is_no_more_than_the_owner_of_its_schema(migrated: Postgres, serv
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_role_can_do_its_work(migrated: Postgres, service: str) -> None:
+def test_a_role_can_do_its_work(migrated: PostgresServer, service: str) -> None:
     with psycopg.connect(migrated.url(service)) as connection:
         connection.execute(sql.SQL("CREATE TABLE {} (id int)").format(sql.Identifier(service, "own")))
         connection.execute("CREATE TEMPORARY TABLE scratch (id int)")
@@ -116,7 +115,7 @@ def test_a_role_can_do_its_work(migrated: Postgres, service: str) -> None:
         assert connection.execute("SELECT current_user").fetchone() == (f"{service}_svc",)
 
 
-def test_a_stranger_may_not_even_connect(migrated: Postgres) -> None:
+def test_a_stranger_may_not_even_connect(migrated: PostgresServer) -> None:
     with psycopg.connect(migrated.url(), autocommit=True) as connection:
         connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
         try:
@@ -127,14 +126,14 @@ def test_a_stranger_may_not_even_connect(migrated: Postgres) -> None:
             connection.execute("DROP ROLE stranger")
 
 
-def test_bootstrap_again_changes_nothing(migrated: Postgres) -> None:
+def test_bootstrap_again_changes_nothing(migrated: PostgresServer) -> None:
     before = state(migrated)
     assert len(before[0]) == 4  # type: ignore[arg-type]
     bootstrap(migrated)
     assert state(migrated) == before
 
 
-def test_bootstrap_again_with_another_password_changes_that(migrated: Postgres) -> None:
+def test_bootstrap_again_with_another_password_changes_that(migrated: PostgresServer) -> None:
     """How a password is rotated; quotes in it are no way out of the statement."""
     password = """it's "a" \\ $$ %s :x"""
     url = urlsplit(migrated.url("sync"))
@@ -150,7 +149,7 @@ def test_bootstrap_again_with_another_password_changes_that(migrated: Postgres) 
     psycopg.connect(migrated.url("sync")).close()
 
 
-def test_bootstrap_without_passwords_does_nothing(migrated: Postgres) -> None:
+def test_bootstrap_without_passwords_does_nothing(migrated: PostgresServer) -> None:
     before = state(migrated)
     with (
         psycopg.connect(migrated.url(), autocommit=True) as connection,
@@ -160,7 +159,7 @@ def test_bootstrap_without_passwords_does_nothing(migrated: Postgres) -> None:
     assert state(migrated) == before
 
 
-def test_the_init_script_of_compose_sets_the_passwords(server: Postgres, tmp_path: Path) -> None:
+def test_the_init_script_of_compose_sets_the_passwords(server: PostgresServer, tmp_path: Path) -> None:
     """As the postgres image runs it: by psql, with the passwords in the environment alone."""
     script = tmp_path / "init.sql"
     text = (ROOT / "helm/products-api/files/init.sql").read_text("utf-8")
@@ -171,7 +170,7 @@ def test_the_init_script_of_compose_sets_the_passwords(server: Postgres, tmp_pat
     access = {"PGHOST": str(url.hostname), "PGPORT": str(url.port), "PGPASSWORD": str(url.password)}
     try:
         done = subprocess.run(
-            [str(pgbinaries.bin_dir(account.for_postgres()) / "psql"), "-v", "ON_ERROR_STOP=1", "--no-psqlrc",
+            [str(programs(postgres_account()) / "psql"), "-v", "ON_ERROR_STOP=1", "--no-psqlrc",
              "--username", "postgres", "--dbname", url.path[1:], "-f", str(script)],
             env={"PATH": os.environ["PATH"]} | access | passwords,
             capture_output=True, text=True, timeout=30,

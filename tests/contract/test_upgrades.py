@@ -13,7 +13,7 @@ from alembic import command
 from catalog.app import build
 from catalog.settings import CatalogSettings
 from common import migrations
-from stack.postgres import Postgres
+from stack.servers.postgres import PostgresServer
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving
 
@@ -37,7 +37,7 @@ LAMP = {"name": "Lamp", "description": "Bright", "price": 9.99, "category": "lig
 
 
 @pytest.fixture
-def next_release(migrated: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def next_release(migrated: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The migrations of a catalog that is one release ahead of the code."""
     here = tmp_path / "migrations"
     shutil.copytree(Path(str(migrations.config("catalog").get_main_option("script_location"))), here)
@@ -53,7 +53,7 @@ def next_release(migrated: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_reads_and_writes_go_on(
-    next_release: Path, migrated: Postgres, valkey_url: str, auth_process: Auth, caplog: pytest.LogCaptureFixture
+    next_release: Path, migrated: PostgresServer, valkey_url: str, auth_process: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = migrated.url("catalog")
     values = {"database_url": url, "redis_url": valkey_url, "auth_url": auth_process.url}

@@ -9,7 +9,7 @@ from tests.deploy.commands import ROOT, run
 __all__ = ["REPOSITORIES", "build", "build_releases"]
 
 # Name of the image and target in deploy/Dockerfile.
-REPOSITORIES = {"products-api": "service", "products-api-gateway": "gateway", "products-api-provider": "provider"}
+REPOSITORIES = {"products-api": "service", "products-api-gateway": "gateway", "products-api-provider": "dummyjson"}
 MIGRATION = '''"""Something more, as every release brings."""
 
 import sqlalchemy as sa

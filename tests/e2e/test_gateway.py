@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from stack import gateway
 from stack.ports import HOST, Ports
-from stack.rundir import RunDir
-from stack.standalone import Standalone
+from stack.run_dir import RunDir
+from stack.servers import gateway
+from stack.servers.standalone import Standalone
 from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
 

@@ -20,13 +20,13 @@ import pytest
 
 import catalog.errors
 from stack.ports import HOST, Ports
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
 from tests.fixtures.stack import Launcher, environment, folder, launch, running
 from tests.fixtures.waiting import until
 
 # Its own limit is 10 s; the rest is for a busy machine.
 STOP_WITHIN = 30.0
-NAMES = {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "postgres", "valkey", "provider"}
+NAMES = {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "postgres", "redis", "dummyjson"}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def status_of(url: str) -> int | None:
 
 
 class TestRunning:
-    def test_everything_is_there(self, launcher: Launcher) -> None:
+    def test_all_processes_run(self, launcher: Launcher) -> None:
         stack = launcher.stack
         processes = {it["name"]: it for it in stack["processes"]}
 
@@ -85,11 +85,11 @@ class TestRunning:
         for name in ("auth", "catalog", "catalog-2", "sync-api", "sync-worker", "sync-scheduler"):
             assert status_of(processes[name]["metrics_url"]) == 200, name
 
-    def test_the_banner_says_how_to_go_on(self, launcher: Launcher) -> None:
+    def test_the_banner_says_what_to_do_next(self, launcher: Launcher) -> None:
         said = launcher.output()
 
         port = launcher.stack["gateway_url"].rpartition(":")[2]
-        for part in (f"http://localhost:{port}/docs", "stand-in of DummyJSON", '"role":"admin"', "Ctrl-C"):
+        for part in (f"http://localhost:{port}/docs", "stand-in for DummyJSON", '"role":"admin"', "Ctrl-C"):
             assert part in said
 
     def test_servers_are_private_to_this_machine(self, launcher: Launcher) -> None:
@@ -138,9 +138,9 @@ class TestRunning:
         for file in ("stack.json", "secrets.json", "env.json", "valkey/valkey.conf"):
             assert (launcher.run_dir.path / file).stat().st_mode & 0o777 == 0o600, file
 
-    def test_the_banner_tells_each_step_and_where_the_data_is(self, launcher: Launcher) -> None:
+    def test_the_banner_shows_each_step_and_where_the_data_is(self, launcher: Launcher) -> None:
         said = launcher.output()
-        for name in (*NAMES - {"valkey"}, "catalog-2"):
+        for name in (*NAMES - {"redis"}, "catalog-2"):
             assert f"  {name} is ready" in said
         assert f"data      {launcher.run_dir.path}" in said
         assert "there is none yet" in said
@@ -168,7 +168,7 @@ class TestRunning:
         assert line.startswith("stack: no log begins with nope; there are: ")
         assert "sync-worker" in line
 
-    def test_logs_end_well_at_ctrl_c(self, launcher: Launcher) -> None:
+    def test_logs_end_without_an_error_at_ctrl_c(self, launcher: Launcher) -> None:
         with subprocess.Popen(
             [sys.executable, "-m", "stack", "logs", "catalog"], env=environment(launcher.run_dir.path, 1),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -187,8 +187,8 @@ class TestRunning:
         assert secret == "None"
         assert Path(cwd.strip()).parts[-2:] == ("services", "catalog")
 
-    @pytest.mark.parametrize("name", ["catalog-2", "auth", "sync-worker", "gateway", "provider", "valkey", "postgres"])
-    def test_who_dies_comes_back_on_the_same_port(self, launcher: Launcher, name: str) -> None:
+    @pytest.mark.parametrize("name", ["catalog-2", "auth", "sync-worker", "gateway", "dummyjson", "redis", "postgres"])
+    def test_a_killed_process_comes_back_on_the_same_port(self, launcher: Launcher, name: str) -> None:
         before = {it["name"]: it for it in launcher.stack["processes"]}
         os.kill(before[name]["pid"], signal.SIGKILL)
         until(lambda: launcher.pid(name) not in (None, before[name]["pid"]))
@@ -282,7 +282,7 @@ def test_an_ordinary_user() -> None:
         assert launcher.stop() == 0
 
 
-def test_a_port_taken_by_a_stranger() -> None:
+def test_a_port_that_another_program_uses() -> None:
     with folder() as run_dir, socket.create_server((HOST, 0)) as stranger:
         port = stranger.getsockname()[1]
 
@@ -312,7 +312,7 @@ def test_help(verb: str, tmp_path: Path) -> None:
         ({"DEBUG": "everything"}, ["DEBUG must be one of auth, catalog"]),
     ],
 )
-def test_bad_settings_are_told_once_and_nothing_starts(settings: dict[str, str], said: list[str]) -> None:
+def test_bad_settings_are_reported_once_and_nothing_starts(settings: dict[str, str], said: list[str]) -> None:
     with folder() as run_dir:
         for verb in ("up", "start"):
             result = command(run_dir, Ports().pick(), verb, **settings)
@@ -329,7 +329,7 @@ def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
     assert "is a file" in refused(command(tmp_path / "file" / "below", 1, "up"))
 
 
-def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
+def test_servers_that_the_user_brings(postgres: str, valkey_url: str) -> None:
     """POSTGRES_URL and REDIS_URL: no such servers are started, and roles and schemas are made in a database of ours."""
     database = f"own_{os.getpid()}"
     with psycopg.connect(postgres, autocommit=True) as superuser:
@@ -352,7 +352,7 @@ def test_servers_of_ones_own(postgres: str, valkey_url: str) -> None:
             superuser.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
-def test_a_saved_file_starts_its_service_anew_and_a_first_sync_that_fails_is_told() -> None:
+def test_a_saved_file_restarts_its_service_and_a_first_sync_that_fails_is_reported() -> None:
     """`make dev`: here by the time of a file, since its content is the one that other tests run."""
     with folder() as run_dir:
         port = Ports().pick()

@@ -157,12 +157,12 @@ class TestSync:
                 return {answer.json()["run_id"] for answer in answers}
 
         # Without its source no run ends in between and lets the next begin.
-        provider = psutil.Process(next(it["pid"] for it in stack["processes"] if it["name"] == "provider"))
-        provider.suspend()
+        source = psutil.Process(next(it["pid"] for it in stack["processes"] if it["name"] == "dummyjson"))
+        source.suspend()
         try:
             runs = asyncio.run(race())
         finally:
-            provider.resume()
+            source.resume()
         assert len(runs) == 1
         until(lambda: gateway.get(f"/sync/runs/{next(iter(runs))}", headers=admin).json()["state"] == "succeeded")
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stack.chart import README, rendered, values
 from tests.helm.render import CHART, given, only, pods, render
+from tools.chart import README, rendered, values
 
 TEXT = README.read_text("utf-8")
 BLOCKS: list[dict[str, Any]] = [

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from stack.chart import values as documented
 from tests.helm.render import CHART, DEFAULTS, SHAPES, given, helm, refusal
+from tools.chart import values as documented
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 CHECK = Draft7Validator(SCHEMA)

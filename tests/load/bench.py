@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import httpx
 
 from stack.ports import Ports
-from stack.postgres import Postgres
-from stack.valkey import Valkey
+from stack.servers.postgres import PostgresServer
+from stack.servers.valkey import ValkeyServer
 from tests.fixtures.databases import migrate
 from tests.fixtures.processes import run_process, until_healthy
 from tests.fixtures.waiting import until
@@ -89,8 +89,8 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="products-bench-"))
-        postgres = stack.enter_context(Postgres(f"{folder}/postgres"))
-        valkey = stack.enter_context(Valkey(f"{folder}/valkey"))
+        postgres = stack.enter_context(PostgresServer(f"{folder}/postgres"))
+        valkey = stack.enter_context(ValkeyServer(f"{folder}/valkey"))
         url = postgres.url("catalog")
         migrate("catalog", url)
         seed(url, options.products)

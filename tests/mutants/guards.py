@@ -5,7 +5,7 @@ from dataclasses import dataclass
 __all__ = ["GUARDS", "Guard"]
 
 AUTH, CATALOG, SYNC = "services/auth/src/auth/", "services/catalog/src/catalog/", "services/sync/src/sync/"
-COMMON, STACK = "libs/common/src/common/", "deploy/local/src/stack/"
+COMMON = "libs/common/src/common/"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The entry point of the development image runs its command anew when its own code was saved, and only then."""
+"""deploy/reload.py restarts its command when the code of its service is saved, and only then."""
 
 import os
 import socket
@@ -14,21 +14,21 @@ from stack.ports import Ports
 from tests.fixtures.waiting import until
 
 RELOAD = Path(__file__).parents[2] / "deploy/reload.py"
-# Says which version of it runs and which saved files it was started for.
+# Writes down its version, its pid, and the saved files that it was restarted for.
 SERVICE = """
 import os, signal, sys
-print({version!r}, os.getpid(), os.environ.get("WATCHFILES_CHANGES"), file=open(os.environ["SAID"], "a"))
+print({version!r}, os.getpid(), os.environ.get("WATCHFILES_CHANGES"), file=open(os.environ["STARTS"], "a"))
 sys.exit(3) if sys.argv[1] == "migrate" else signal.pause()
 """
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
 class Code:
-    """What lies in the image: packages whose files may be saved."""
+    """The packages in the image, whose files a test saves."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "src"
-        self.log = folder / "said"
+        self.log = folder / "starts"
         self.log.touch()
         for package in ("common", "auth", "catalog"):
             self.save(f"{package}/__init__.py", "")
@@ -39,8 +39,8 @@ class Code:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
 
-    def said(self, times: int, seconds: float = 60) -> list[str]:
-        """What the last of so many starts said: its version, its pid, its causes."""
+    def started(self, times: int, seconds: float = 60) -> list[str]:
+        """Version, pid and saved files of the last start, when there were `times` of them."""
         lines = until(lambda: found if len(found := self.log.read_text("utf-8").splitlines()) >= times else [], seconds)
         assert len(lines) == times
         return lines[-1].split(maxsplit=2)
@@ -57,7 +57,7 @@ def start(code: Code) -> Iterator[Start]:
     running = []
 
     def begin(command: str, **settings: str) -> subprocess.Popen[bytes]:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(code.folder), "SAID": str(code.log)} | settings
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(code.folder), "STARTS": str(code.log)} | settings
         arguments = [sys.executable, str(RELOAD), sys.executable, "-m", "catalog", command]
         running.append(subprocess.Popen(arguments, env=environment))
         return running[-1]
@@ -68,41 +68,41 @@ def start(code: Code) -> Iterator[Start]:
         process.wait(60)
 
 
-def test_a_save_starts_the_process_of_that_service_anew(code: Code, start: Start) -> None:
+def test_a_save_restarts_the_process_of_that_service(code: Code, start: Start) -> None:
     start("serve")
-    _, first, _ = code.said(1)
+    _, first, _ = code.started(1)
     code.save("auth/routes.py", "")
     code.save("catalog/__main__.py", SERVICE.format(version="second"))
-    version, second, causes = code.said(2)
+    version, second, causes = code.started(2)
     assert version == "second"
     assert not psutil.pid_exists(int(first))
     assert psutil.pid_exists(int(second))
     assert "catalog/__main__.py" in causes
     assert "auth" not in causes
     code.save("common/app.py", "")
-    assert "common/app.py" in code.said(3)[2]
+    assert "common/app.py" in code.started(3)[2]
 
 
-def test_what_fails_is_run_again_at_the_next_save(code: Code, start: Start) -> None:
+def test_a_failed_command_is_restarted_at_the_next_save(code: Code, start: Start) -> None:
     process = start("work")
-    code.said(1)
+    code.started(1)
     code.save(
-        "catalog/__main__.py", "raise SystemExit(open(__import__('os').environ['SAID'], 'a').write('failed - -\\n'))"
+        "catalog/__main__.py", "raise SystemExit(open(__import__('os').environ['STARTS'], 'a').write('failed - -\\n'))"
     )
-    assert code.said(2)[0] == "failed"
-    code.save("catalog/__main__.py", SERVICE.format(version="mended"))
-    assert code.said(3)[0] == "mended"
+    assert code.started(2)[0] == "failed"
+    code.save("catalog/__main__.py", SERVICE.format(version="repaired"))
+    assert code.started(3)[0] == "repaired"
     assert process.poll() is None
 
 
 def test_a_command_that_ends_is_run_once(code: Code, start: Start) -> None:
     assert start("migrate").wait(60) == 3
-    assert code.said(1)[0] == "first"
+    assert code.started(1)[0] == "first"
 
 
 def test_sigterm_ends_it_with_what_it_runs(code: Code, start: Start) -> None:
     process = start("schedule")
-    _, child, _ = code.said(1)
+    _, child, _ = code.started(1)
     process.terminate()
     assert process.wait(60) == 0
     assert not psutil.pid_exists(int(child))
@@ -111,14 +111,14 @@ def test_sigterm_ends_it_with_what_it_runs(code: Code, start: Start) -> None:
 def test_a_debugger_may_attach_before_and_after_a_save(code: Code, start: Start) -> None:
     port = Ports().pick()
     start("serve", DEBUGPY_PORT=str(port))
-    code.said(1)
+    code.started(1)
     assert greeting(port).startswith(b"Content-Length: ")
     code.save("catalog/models.py", "")
-    code.said(2)
+    code.started(2)
     assert greeting(port).startswith(b"Content-Length: ")
 
 
 def greeting(port: int) -> bytes:
-    """What debugpy says first to who connects."""
+    """The first bytes that debugpy sends to a client."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         return connection.recv(100)

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from catalog.app import build
 from catalog.settings import CatalogSettings
 from common.web.database import Database
-from stack.postgres import Postgres
-from stack.valkey import Valkey
+from stack.servers.postgres import PostgresServer
+from stack.servers.valkey import ValkeyServer
 from tests.fixtures.databases import migrate
 from tests.fixtures.service import serving
 from tests.fixtures.stack import folder
@@ -26,14 +26,14 @@ BACK_WITHIN = 60.0
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
+def own_postgres() -> Iterator[PostgresServer]:
     """A server that the test may freeze and kill."""
-    with folder() as run_dir, Postgres(run_dir, options={"fsync": "off"}) as server:
+    with folder() as run_dir, PostgresServer(run_dir, options={"fsync": "off"}) as server:
         yield server
 
 
 @pytest.fixture
-async def client(own_postgres: Postgres, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def client(own_postgres: PostgresServer, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     url = own_postgres.url("catalog")
     migrate("catalog", url)
     settings = CatalogSettings.model_validate({"database_url": url, "redis_url": valkey_url})
@@ -41,7 +41,7 @@ async def client(own_postgres: Postgres, valkey_url: str) -> AsyncIterator[httpx
         yield client
 
 
-def family(server: Postgres) -> list[psutil.Process]:
+def family(server: PostgresServer) -> list[psutil.Process]:
     postmaster = psutil.Process(int(server._pid_file()[0]))
     return [postmaster, *postmaster.children(recursive=True)]
 
@@ -70,7 +70,7 @@ async def until_served(client: httpx.AsyncClient) -> float:
     return time.perf_counter() - began
 
 
-async def test_frozen(client: httpx.AsyncClient, own_postgres: Postgres) -> None:
+async def test_frozen(client: httpx.AsyncClient, own_postgres: PostgresServer) -> None:
     assert (await client.get("/products")).status_code == 200
     for _ in range(2):
         frozen = family(own_postgres)
@@ -89,7 +89,7 @@ async def test_frozen(client: httpx.AsyncClient, own_postgres: Postgres) -> None
         await until_served(client)
 
 
-async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres: Postgres) -> None:
+async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres: PostgresServer) -> None:
     assert {status for status, _ in await burst(client)} == {200, 404}
     killed = family(own_postgres)
     for process in killed:
@@ -99,13 +99,15 @@ async def test_killed_and_started_again(client: httpx.AsyncClient, own_postgres:
         answers = await burst(client)
         assert {status for status, _ in answers} == {503}
         assert max(seconds for _, seconds in answers) < SLOWEST, sorted(seconds for _, seconds in answers)
-    with Postgres(own_postgres.run_dir.path, port=own_postgres.port, options={"fsync": "off"}):
+    with PostgresServer(own_postgres.run_dir.path, port=own_postgres.port, options={"fsync": "off"}):
         await until_served(client)
         assert {status for status, _ in await burst(client)} == {200, 404}
 
 
-async def test_redis_away_never_fails_a_read(tmp_path: Path, own_postgres: Postgres, client: httpx.AsyncClient) -> None:
-    with Valkey(tmp_path / "valkey") as server:
+async def test_redis_away_never_fails_a_read(
+    tmp_path: Path, own_postgres: PostgresServer, client: httpx.AsyncClient
+) -> None:
+    with ValkeyServer(tmp_path / "valkey") as server:
         url, dsn = server.url(), own_postgres.url("catalog")
     settings = CatalogSettings.model_validate({"database_url": dsn, "redis_url": url})
     async with serving(build(settings)) as lonely:
@@ -119,7 +121,7 @@ async def test_redis_away_never_fails_a_read(tmp_path: Path, own_postgres: Postg
         assert health["checks"]["redis"]["status"] == "failed"
 
 
-async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valkey_url: str) -> None:
+async def test_not_ready_before_the_schema_is_there(own_postgres: PostgresServer, valkey_url: str) -> None:
     settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
     async with serving(build(settings)) as client:
         answer = await client.get("/health")
@@ -135,7 +137,7 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: Postgres, valk
 
 
 async def test_a_job_outside_a_request_does_not_wait_forever(
-    own_postgres: Postgres, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    own_postgres: PostgresServer, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.connection.DEFAULT_WAIT", 0.5)
     settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stack.ports import Ports
-from stack.postgres import Postgres
-from stack.valkey import Valkey
+from stack.servers.postgres import PostgresServer
+from stack.servers.valkey import ValkeyServer
 from tests.fixtures.processes import SECRET, Process, run_process
 from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
@@ -33,11 +33,11 @@ class Scene:
         ports = Ports()
         self._stack = stack
         self._folder = run_dir
-        self._postgres = Postgres(run_dir, ports.pick(), {"fsync": "off"})
+        self._postgres = PostgresServer(run_dir, ports.pick(), {"fsync": "off"})
         # Once before, so that its roles are there: migrations that meet a server without them end at once.
         with self._postgres:
             pass
-        self._valkey = Valkey(run_dir / "valkey", ports.pick())
+        self._valkey = ValkeyServer(run_dir / "valkey", ports.pick())
         self._ports = {name: (ports.pick(), ports.pick()) for name in SERVICES}
         self.processes: dict[str, Process] = {}
 

@@ -22,7 +22,7 @@ import redis
 from catalog.settings import CatalogSettings
 from common import migrations
 from stack.ports import Ports
-from stack.valkey import Valkey
+from stack.servers.valkey import ValkeyServer
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import role_url
@@ -133,10 +133,10 @@ def bell(valkey_url: str) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def own_valkey() -> Iterator[Valkey]:
+def own_valkey() -> Iterator[ValkeyServer]:
     """A Valkey that the test starts and stops."""
     with folder() as run_dir:
-        yield Valkey(run_dir)
+        yield ValkeyServer(run_dir)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from stack.valkey import Valkey
+from stack.servers.valkey import ValkeyServer
 from sync import queue
 from tests.integration.sync.conftest import Feed, Gate, Launch, Process, product, until
 
@@ -258,7 +258,7 @@ class TestCrash:
 
 class TestWithoutRedis:
     def test_worker_and_scheduler_start_before_redis_and_survive_it(
-        self, launch: Launch, rows: Rows, own_valkey: Valkey
+        self, launch: Launch, rows: Rows, own_valkey: ValkeyServer
     ) -> None:
         processes = [launch(command, REDIS_URL=own_valkey.url()) for command in ("work", "schedule")]
         for process in processes:
@@ -279,7 +279,7 @@ class TestWithoutRedis:
         assert [process.process.poll() for process in processes] == [None, None]
 
     def test_a_run_does_not_need_redis_once_it_has_begun(
-        self, launch: Launch, rows: Rows, feed: Feed, own_valkey: Valkey
+        self, launch: Launch, rows: Rows, feed: Feed, own_valkey: ValkeyServer
     ) -> None:
         gate = Gate(100)
         feed.before = gate

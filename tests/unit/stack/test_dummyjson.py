@@ -1,20 +1,25 @@
-"""The stand-in answers as DummyJSON does."""
+"""The stand-in for DummyJSON answers as DummyJSON does."""
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from stack.dummyjson import Catalog, Handler
-from stack.ports import HOST
+from deploy.dummyjson import server
+from deploy.dummyjson.server import Handler, Products
+from stack.ports import HOST, Ports
 
 
 @pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return Catalog()
+def products() -> Products:
+    return Products()
 
 
 @pytest.mark.parametrize(
@@ -28,8 +33,8 @@ def catalog() -> Catalog:
         ("?limit=2.9", 1, 2, 0),
     ],
 )
-def test_pages(catalog: Catalog, query: str, first: int, count: int, skip: int) -> None:
-    status, body = catalog.answer(f"/products{query}")
+def test_pages(products: Products, query: str, first: int, count: int, skip: int) -> None:
+    status, body = products.get(f"/products{query}")
 
     assert status == 200
     assert {name: body[name] for name in ("total", "skip", "limit")} == {"total": 194, "skip": skip, "limit": count}
@@ -37,19 +42,19 @@ def test_pages(catalog: Catalog, query: str, first: int, count: int, skip: int) 
     assert body["products"][0]["id"] == first
 
 
-def test_a_page_beyond_the_end_is_empty(catalog: Catalog) -> None:
-    assert catalog.answer("/products?skip=500") == (200, {"products": [], "total": 194, "skip": 500, "limit": 0})
+def test_a_page_beyond_the_end_is_empty(products: Products) -> None:
+    assert products.get("/products?skip=500") == (200, {"products": [], "total": 194, "skip": 500, "limit": 0})
 
 
-def test_select_keeps_the_id_and_what_exists(catalog: Catalog) -> None:
-    _, body = catalog.answer("/products?limit=1&select=title,price,nothing")
+def test_select_keeps_the_id_and_what_exists(products: Products) -> None:
+    _, body = products.get("/products?limit=1&select=title,price,nothing")
 
     assert list(body["products"][0]) == ["id", "title", "price"]
 
 
-def test_one_product(catalog: Catalog) -> None:
-    assert catalog.answer("/products/1")[1]["title"] == "Essence Mascara Lash Princess"
-    assert catalog.answer("/products/1?select=price") == (200, {"id": 1, "price": 9.99})
+def test_one_product(products: Products) -> None:
+    assert products.get("/products/1")[1]["title"] == "Essence Mascara Lash Princess"
+    assert products.get("/products/1?select=price") == (200, {"id": 1, "price": 9.99})
 
 
 @pytest.mark.parametrize(
@@ -64,18 +69,18 @@ def test_one_product(catalog: Catalog) -> None:
         ("/carts", 404, "Not Found"),
     ],
 )
-def test_refusals(catalog: Catalog, target: str, status: int, message: str) -> None:
-    assert catalog.answer(target) == (status, {"message": message})
+def test_refusals(products: Products, target: str, status: int, message: str) -> None:
+    assert products.get(target) == (status, {"message": message})
 
 
 @pytest.fixture(scope="module")
-def port(catalog: Catalog) -> Iterator[int]:
-    Handler.catalog = catalog
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+def port(products: Products) -> Iterator[int]:
+    Handler.products = products
+    with ThreadingHTTPServer((HOST, 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_port
-        server.shutdown()
+        yield running.server_port
+        running.shutdown()
         thread.join()
 
 
@@ -110,3 +115,19 @@ class TestOverHttp:
         assert int(answer.getheader("Content-Length") or 0) > 100
         assert answer.read() == b""
         connection.close()
+
+
+def test_it_is_a_program_that_runs_anywhere(tmp_path: Path) -> None:
+    """By its path, with nothing but the standard library, as the launcher and the image start it."""
+    port = Ports().pick()
+    environment = {"PATH": os.defpath, "HOST": HOST, "PORT": str(port)}
+    command = [sys.executable, "-I", str(Path(server.__file__))]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"serving 194 products of DummyJSON on http://{HOST}:{port}/products\n"
+        connection = http.client.HTTPConnection(HOST, port, timeout=30)
+        connection.request("GET", "/products/1")
+        assert json.loads(connection.getresponse().read())["id"] == 1
+        connection.close()
+        process.terminate()
+        assert process.wait(60) == 0

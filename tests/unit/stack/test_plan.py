@@ -1,4 +1,4 @@
-"""The plan: who is started with what, and who must not know which secret."""
+"""The plan: what is started with which settings, and which process gets which secret."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from stack import credentials
-from stack.banner import _products
 from stack.plan import Plan
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
+from stack.servers.postgres import PostgresServer
 from stack.settings import load
-from stack.spec import Stage
+from stack.specs import ProcessSpec, Stage
+from stack.status import products_row
 from tests.fixtures.stack import folder
 
 
@@ -24,18 +25,24 @@ def run_dir() -> Iterator[RunDir]:
 
 def make(run_dir: RunDir, **environment: str) -> Plan:
     settings = load(environment, Path("/nowhere/.env"))
-    return Plan(settings, run_dir, credentials.load(run_dir, environment), pretty=False)
+    return Plan.create(settings, run_dir, credentials.load(run_dir, environment), pretty=False)
+
+
+def all_specs(plan: Plan) -> list[ProcessSpec]:
+    assert isinstance(plan.postgres, PostgresServer)
+    return [*plan.servers(), plan.postgres.spec(), *plan.services()]
 
 
 def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
     plan = make(run_dir, REPLICAS_CATALOG="3", REPLICAS_SYNC_WORKER="2")
-    specs = [*plan.servers(), plan.postgres.spec(), *plan.services()]
+    specs = all_specs(plan)
 
     names = [spec.name for spec in specs]
     assert {"catalog", "catalog-2", "catalog-3", "sync-worker", "sync-worker-2"} < set(names)
     assert len(names) == len(set(names)) == 12
-    ports = [port for pair in plan.assigned.values() for port in pair]
-    ports += [plan.postgres.port, plan.valkey.port, plan.gateway_port, plan.provider_port or 0]
+    ports = [port for pair in plan.ports.values() for port in pair]
+    assert isinstance(plan.postgres, PostgresServer) and plan.redis
+    ports += [plan.postgres.port, plan.redis.port, plan.gateway_port, plan.dummyjson_port or 0]
     assert len(ports) == len(set(ports))
 
 
@@ -58,23 +65,21 @@ def test_each_service_gets_its_own_role_and_secrets_only(run_dir: RunDir) -> Non
 
 def test_no_secret_stands_in_arguments(run_dir: RunDir) -> None:
     plan = make(run_dir)
-    arguments = " ".join(
-        argument for spec in [*plan.servers(), plan.postgres.spec(), *plan.services()] for argument in spec.argv
-    )
+    arguments = " ".join(argument for spec in all_specs(plan) for argument in spec.argv)
 
     assert not [secret for secret in vars(plan.credentials).values() if secret in arguments]
 
 
-def test_a_source_of_ones_own_replaces_the_stand_in(run_dir: RunDir) -> None:
+def test_an_external_api_replaces_the_stand_in(run_dir: RunDir) -> None:
     bundled, live = make(run_dir), make(run_dir, EXTERNAL_API_URL="https://dummyjson.com/products")
 
-    assert Stage.PROVIDER in {spec.stage for spec in bundled.servers()}
-    assert bundled.environment("sync")["EXTERNAL_API_URL"] == f"http://127.0.0.1:{bundled.provider_port}/products"
-    assert Stage.PROVIDER not in {spec.stage for spec in live.servers()}
+    assert Stage.DUMMYJSON in {spec.stage for spec in bundled.servers()}
+    assert bundled.environment("sync")["EXTERNAL_API_URL"] == f"http://127.0.0.1:{bundled.dummyjson_port}/products"
+    assert Stage.DUMMYJSON not in {spec.stage for spec in live.servers()}
     assert live.environment("sync")["EXTERNAL_API_URL"] == "https://dummyjson.com/products"
 
 
-def test_only_who_has_a_stand_in_drains_for_long(run_dir: RunDir) -> None:
+def test_only_replicas_drain_for_longer(run_dir: RunDir) -> None:
     specs = {spec.name: spec for spec in make(run_dir, REPLICAS_CATALOG="2").services()}
     chosen = {spec.name: spec for spec in make(run_dir, REPLICAS_CATALOG="2", DRAIN_SECONDS="4").services()}
 
@@ -84,6 +89,6 @@ def test_only_who_has_a_stand_in_drains_for_long(run_dir: RunDir) -> None:
 
 def test_the_banner_says_when_a_first_sync_that_failed_is_tried_again(run_dir: RunDir) -> None:
     plan = make(run_dir, EXTERNAL_API_URL="https://api.example/products")
-    assert _products(plan, {"last_success_at": None, "retry_at": None}) == "from https://api.example/products"
-    said = _products(plan, {"last_success_at": None, "retry_at": "2026-01-31T12:00:10Z"})
-    assert "the first sync failed; the next is at 2026-01-31T12:00:10Z" in said and "make logs" in said
+    assert products_row(plan, {"last_success_at": None, "retry_at": None}) == "from https://api.example/products"
+    row = products_row(plan, {"last_success_at": None, "retry_at": "2026-01-31T12:00:10Z"})
+    assert "the first sync failed; it is tried again at 2026-01-31T12:00:10Z" in row and "make logs" in row

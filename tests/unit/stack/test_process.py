@@ -7,25 +7,24 @@ import sys
 from pathlib import Path
 
 import psutil
-import pytest
 
-from stack.logfile import LogFile, tail
-from stack.process import Process
-from stack.spec import Spec, Stage
+from stack.logs import LogFile
+from stack.process import SupervisedProcess
+from stack.specs import ProcessSpec, Stage
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
 
 
-class Kept:
-    """A process under test and what it showed."""
+class Child:
+    """A process under test, and what it showed."""
 
     def __init__(self, folder: Path, code: str) -> None:
         self.shown: list[tuple[str, str]] = []
         self.changes = 0
         self.log = folder / "child.log"
-        spec = Spec(name="child", argv=[sys.executable, "-c", code], env={"PATH": os.defpath}, stage=Stage.API)
-        self.process = Process(
+        spec = ProcessSpec(name="child", argv=[sys.executable, "-c", code], env={"PATH": os.defpath}, stage=Stage.API)
+        self.process = SupervisedProcess(
             spec, LogFile(self.log), lambda name, line: self.shown.append((name, line)), self._changed
         )
 
@@ -42,87 +41,60 @@ class Kept:
 
 
 async def test_output_is_shown_by_line_and_kept_as_it_is(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, r"import os; os.write(1, b'a\n\nb'); os.write(2, b'c\nend')")
-    kept.process.start()
-    await kept.until_shown("end")
-    await kept.stop()
+    child = Child(tmp_path, r"import os; os.write(1, b'a\n\nb'); os.write(2, b'c\nend')")
+    child.process.start()
+    await child.until_shown("end")
+    await child.stop()
 
-    assert [line for name, line in kept.shown if name == "child"][:4] == ["a", "", "bc", "end"]
-    assert kept.log.read_text().startswith("a\n\nbc\nend")
+    assert [line for name, line in child.shown if name == "child"][:4] == ["a", "", "bc", "end"]
+    assert child.log.read_text().startswith("a\n\nbc\nend")
 
 
-async def test_who_dies_is_started_again(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, SLEEPER)
-    kept.process.start()
-    await kept.until_shown("up")
-    first = kept.process.pid
+async def test_a_killed_process_is_restarted(tmp_path: Path) -> None:
+    child = Child(tmp_path, SLEEPER)
+    child.process.start()
+    await child.until_shown("up")
+    first = child.process.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await kept.until_shown("up", times=2)
+    await child.until_shown("up", times=2)
 
-    assert kept.process.pid not in (None, first)
-    assert kept.process.exits == 1
-    assert ("stack", "child ended (signal SIGKILL); starting it again in 0.2 s") in kept.shown
-    assert kept.changes == 3
-    await kept.stop()
-    assert kept.process.pid is None
-
-
-async def test_waits_grow_for_one_that_cannot_live(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, "raise SystemExit(3)")
-    kept.process.start()
-    await kept.until_shown("child ended (exit code 3); starting it again in 0.4 s")
-    await kept.stop()
-
-    assert kept.process.exits == 2
+    assert child.process.pid not in (None, first)
+    assert child.process.exits == 1
+    assert ("stack", "child exited (signal SIGKILL); restarting it in 0.2 s") in child.shown
+    assert child.changes == 3
+    await child.stop()
+    assert child.process.pid is None
 
 
-async def test_who_ignores_the_request_is_killed(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, STUBBORN)
-    kept.process.start()
-    await kept.until_shown("up")
-    pid = kept.process.pid
-    await kept.stop(grace=0.2)
+async def test_delays_grow_for_a_process_that_keeps_exiting(tmp_path: Path) -> None:
+    child = Child(tmp_path, "raise SystemExit(3)")
+    child.process.start()
+    await child.until_shown("child exited (exit code 3); restarting it in 0.4 s")
+    await child.stop()
+
+    assert child.process.exits == 2
+
+
+async def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    child = Child(tmp_path, STUBBORN)
+    child.process.start()
+    await child.until_shown("up")
+    pid = child.process.pid
+    await child.stop(grace=0.2)
 
     assert pid is not None
     assert not psutil.pid_exists(pid)
-    assert ("stack", "child did not stop in time and is killed") in kept.shown
+    assert ("stack", "child did not stop in time and is killed") in child.shown
 
 
-async def test_hurry_ends_the_patience(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, STUBBORN)
-    kept.process.start()
-    await kept.until_shown("up")
-    hurry = asyncio.Event()
-    hurry.set()
+async def test_a_second_request_to_stop_kills_at_once(tmp_path: Path) -> None:
+    child = Child(tmp_path, STUBBORN)
+    child.process.start()
+    await child.until_shown("up")
+    kill = asyncio.Event()
+    kill.set()
     async with asyncio.timeout(5):
-        await kept.process.stop(60, hurry)
+        await child.process.stop(60, kill)
 
-    assert kept.process.pid is None
-
-
-class TestLogFile:
-    def test_the_run_before_is_kept_once(self, tmp_path: Path) -> None:
-        for text in (b"first\n", b"second\n", b"third\n"):
-            log = LogFile(tmp_path / "x.log")
-            log.write(text)
-            log.close()
-
-        assert (tmp_path / "x.log").read_text() == "third\n"
-        assert (tmp_path / "x.log.1").read_text() == "second\n"
-
-    def test_stays_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stack.logfile.LARGEST", 100)
-        log = LogFile(tmp_path / "x.log")
-        for _ in range(100):
-            log.write(b"0123456789" * 3)
-        log.close()
-
-        assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 300
-
-    def test_tail(self, tmp_path: Path) -> None:
-        (tmp_path / "x.log").write_text("a\nb\nc\n")
-
-        assert tail(tmp_path / "x.log", 2) == ["b", "c"]
-        assert tail(tmp_path / "x.log", 0) == []
-        assert tail(tmp_path / "missing.log", 2) == []
+    assert child.process.pid is None

@@ -1,4 +1,4 @@
-"""Settings of the launcher: the environment wins over .env, and what is wrong is said in one line."""
+"""Settings of the launcher: the environment wins over .env, and each error is one line."""
 
 from pathlib import Path
 

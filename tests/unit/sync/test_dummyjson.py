@@ -1,8 +1,8 @@
 """DummyJSON: what becomes a product."""
 
-import importlib.resources
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ from tests.unit.sync.sources import GOOD, answer, asked, ids, one, read
 class TestTheRealCatalog:
     @pytest.fixture
     def products(self) -> list[dict[str, Any]]:
-        file = importlib.resources.files("stack") / "dummyjson-products.json"
+        file = Path(__file__).parents[3] / "deploy/dummyjson/products.json"
         found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         return found
 

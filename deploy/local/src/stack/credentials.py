@@ -4,15 +4,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from stack.files import read_json, write_json
-from stack.rundir import RunDir
+from stack.run_dir import RunDir, read_json, write_json
 
 __all__ = ["Credentials", "load"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """One secret per holder; `postgres` is the superuser's, `auth`, `catalog`, `sync` those of the roles."""
+    """`postgres` is the password of the superuser; `auth`, `catalog` and `sync` are those of the roles."""
 
     postgres: str
     auth: str
@@ -24,7 +23,7 @@ class Credentials:
 
 
 def load(run_dir: RunDir, environment: Mapping[str, str] | None = None) -> Credentials:
-    """Read the secrets, making what is missing; SECRET_KEY and SYNC_CLIENT_SECRET of the environment win."""
+    """Read the secrets and make those that are missing; SECRET_KEY and SYNC_CLIENT_SECRET of `environment` win."""
     names = [field.name for field in fields(Credentials)]
     stored = read_json(run_dir.secrets_file) or {}
     kept = Credentials(**{name: stored.get(name) or secrets.token_urlsafe(36) for name in names})

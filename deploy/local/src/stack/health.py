@@ -1,11 +1,11 @@
-"""Asks a process whether it is ready."""
+"""Asks a process by HTTP whether it is ready."""
 
 import asyncio
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["answer_of", "is_healthy"]
+__all__ = ["get_json", "is_healthy"]
 
 
 async def is_healthy(url: str, timeout: float = 2.0) -> bool:
@@ -13,8 +13,8 @@ async def is_healthy(url: str, timeout: float = 2.0) -> bool:
     return (await _get(url, timeout))[0] == 200
 
 
-async def answer_of(url: str, timeout: float = 2.0) -> dict[str, Any]:
-    """The JSON object that GET `url` answers with 200; empty if it does not."""
+async def get_json(url: str, timeout: float = 2.0) -> dict[str, Any]:
+    """The JSON object of a GET that answers 200; empty for any other answer."""
     status, body = await _get(url, timeout)
     try:
         found = json.loads(body) if status == 200 else {}
@@ -24,7 +24,7 @@ async def answer_of(url: str, timeout: float = 2.0) -> dict[str, Any]:
 
 
 async def _get(url: str, timeout: float) -> tuple[int, bytes]:
-    # Plain sockets: an HTTP client is a heavy import for one line.
+    # By socket: importing an HTTP client would make every start slower.
     parts = urlsplit(url)
     request = f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
     try:

@@ -3,34 +3,35 @@
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Self
 
-from stack import gateway
+from auth.settings import AuthSettings
+from catalog.settings import CatalogSettings
+from common.settings import ServiceSettings, faults_of
+from stack import ROOT
 from stack.credentials import Credentials
-from stack.external import ExternalPostgres
-from stack.paths import RELOAD
+from stack.errors import StackError
 from stack.ports import HOST, Ports
-from stack.postgres import Postgres
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
+from stack.servers import gateway
+from stack.servers.postgres import ExternalPostgres, PostgresServer
+from stack.servers.valkey import ValkeyServer
 from stack.settings import Settings
-from stack.spec import Spec, Stage
-from stack.valkey import Valkey
+from stack.specs import PROGRAMS, ProcessSpec, Stage
+from sync.settings import SyncSettings
 
-__all__ = ["Plan"]
+__all__ = ["DEBUG_PORT", "Plan"]
 
-# Grown for replicas: a process keeps up to two pools of 8 connections.
-BASE_CONNECTIONS, CONNECTIONS_PER_REPLICA = 100, 20
-COMMANDS = {
-    "auth": ("auth", "serve", Stage.API, 3.0),
-    "catalog": ("catalog", "serve", Stage.API, 3.0),
-    "sync-api": ("sync", "serve", Stage.API, 3.0),
-    "sync-worker": ("sync", "work", Stage.WORKER, 4.0),
-    "sync-scheduler": ("sync", "schedule", Stage.SCHEDULER, 2.0),
-}
+DUMMYJSON = ROOT / "deploy/dummyjson/server.py"
+RELOAD = ROOT / "deploy/reload.py"
 DEBUG_PORT = 5678
-# Seconds from being asked to stop to not accepting any more.
-ALONE, SHARED = "0.2", "1.5"
-# The launcher's own, and the secrets that only their holders get.
+# PostgreSQL's limit grows with the replicas: a process has up to two pools of 8 connections.
+BASE_CONNECTIONS, CONNECTIONS_PER_REPLICA = 100, 20
+# Seconds from SIGTERM until a process accepts no more connections: the only one of its kind, or one of several, which
+# waits until the gateway's next check has seen that it is not ready.
+DRAIN_ALONE, DRAIN_REPLICATED = "0.2", "1.5"
+# Not passed on to services: the launcher's own settings, and secrets that only some of them get.
 HELD_BACK = (
     "PORT",
     "RUN_DIR",
@@ -41,40 +42,47 @@ HELD_BACK = (
     "SYNC_CLIENT_SECRET",
     "PROMETHEUS_MULTIPROC_DIR",
 )
+SETTINGS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All specs of one start; the ports are chosen when it is made."""
+    """All processes of one start. `ports` holds the HTTP port and the metrics port of each process of a service;
+    `redis` and `dummyjson_port` are None where the user brings a server of his own."""
 
     settings: Settings
     run_dir: RunDir
     credentials: Credentials
     pretty: bool
-    reload: bool = False
-    ports: Ports = field(init=False)
-    postgres: Postgres | ExternalPostgres = field(init=False)
-    valkey: Valkey | None = field(init=False)
-    gateway_port: int = field(init=False)
-    assigned: dict[str, tuple[int, int]] = field(init=False)
-    provider_port: int | None = field(init=False)
+    reload: bool
+    postgres: PostgresServer | ExternalPostgres
+    redis: ValkeyServer | None
+    gateway_port: int
+    ports: Mapping[str, tuple[int, int]]
+    dummyjson_port: int | None
 
-    def __post_init__(self) -> None:
-        ports = Ports({self.settings.port})
-        replicas = sum(self.settings.replicas.values()) - len(self.settings.replicas)
+    @classmethod
+    def create(
+        cls, settings: Settings, run_dir: RunDir, credentials: Credentials, *, pretty: bool, reload: bool = False
+    ) -> Self:
+        """Choose the ports, and the folders of the servers."""
+        free = Ports({settings.port})
+        replicas = sum(settings.replicas.values()) - len(settings.replicas)
         connections = BASE_CONNECTIONS + CONNECTIONS_PER_REPLICA * max(0, replicas)
-        chosen = {
-            "ports": ports,
-            "gateway_port": self.settings.port or ports.pick(),
-            "postgres": ExternalPostgres(self.run_dir, self.settings.postgres_url)
-            if self.settings.postgres_url
-            else Postgres(self.run_dir, ports.pick(), {"max_connections": str(connections)}),
-            "valkey": None if self.settings.redis_url else Valkey(self.run_dir, ports.pick()),
-            "assigned": {name: (ports.pick(), ports.pick()) for name in self._replica_names()},
-            "provider_port": None if self.settings.external_api_url else ports.pick(),
-        }
-        for name, value in chosen.items():
-            object.__setattr__(self, name, value)
+        return cls(
+            settings=settings,
+            run_dir=run_dir,
+            credentials=credentials,
+            pretty=pretty,
+            reload=reload,
+            postgres=ExternalPostgres(run_dir, settings.postgres_url)
+            if settings.postgres_url
+            else PostgresServer(run_dir, free.pick(), {"max_connections": str(connections)}),
+            redis=None if settings.redis_url else ValkeyServer(run_dir, free.pick()),
+            gateway_port=settings.port or free.pick(),
+            ports={name: (free.pick(), free.pick()) for name in _replica_names(settings.replicas)},
+            dummyjson_port=None if settings.external_api_url else free.pick(),
+        )
 
     @property
     def gateway_url(self) -> str:
@@ -82,126 +90,121 @@ class Plan:
 
     @property
     def redis_url(self) -> str:
-        return self.settings.redis_url or (self.valkey.url() if self.valkey else "")
+        return self.settings.redis_url or (self.redis.url() if self.redis else "")
 
-    def servers(self) -> list[Spec]:
-        """What needs no database: started first."""
-        specs = [] if self.valkey is None else [self.valkey.spec()]
-        specs.append(
-            gateway.spec(
-                self.run_dir,
-                self.gateway_port,
-                self._upstreams(),
-                pretty=self.pretty,
-                origins=self.settings.environment.get("BACKEND_CORS_ORIGINS", ""),
-            )
-        )
-        return specs if self.provider_port is None else [*specs, self._provider(self.provider_port)]
+    def check_settings(self) -> None:
+        """Raise StackError for settings that a service would refuse; it names each once, and not its value."""
+        faults: list[str] = []
+        for service, kind in SETTINGS.items():
+            given = {name.lower(): value for name, value in self.environment(service).items() if value}
+            faults += faults_of(kind, {name: value for name, value in given.items() if name in kind.model_fields})
+        if faults:
+            lines = (f"  {fault}" for fault in dict.fromkeys(faults))
+            raise StackError("\n".join(["these settings are not valid:", *lines]))
 
-    def services(self) -> list[Spec]:
-        return [self._service(name, port, metrics) for name, (port, metrics) in self.assigned.items()]
+    def servers(self) -> list[ProcessSpec]:
+        """What needs no database, and so is started first."""
+        upstreams = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
+        ports = {
+            service: [http for name, (http, _) in self.ports.items() if _kind(name) == kind]
+            for service, kind in upstreams.items()
+        }
+        origins = self.settings.environment.get("BACKEND_CORS_ORIGINS", "")
+        proxy = gateway.spec(self.run_dir, self.gateway_port, ports, pretty=self.pretty, origins=origins)
+        redis = [] if self.redis is None else [self.redis.spec()]
+        dummyjson = [] if self.dummyjson_port is None else [self._dummyjson(self.dummyjson_port)]
+        return [*redis, proxy, *dummyjson]
 
-    def migration(self, service: str) -> Spec:
+    def services(self) -> list[ProcessSpec]:
+        return [self._service(name, http, metrics) for name, (http, metrics) in self.ports.items()]
+
+    def migration(self, service: str) -> ProcessSpec:
         argv = [sys.executable, "-m", service, "migrate"]
-        return Spec(name=f"{service}-migrate", argv=argv, env=self.environment(service), stage=Stage.API)
+        return ProcessSpec(name=f"{service}-migrate", argv=argv, env=self.environment(service), stage=Stage.API)
 
     def environment(self, service: str) -> dict[str, str]:
-        """What every process of `service` (auth, catalog or sync) is told, beside its own ports."""
+        """The environment of every process of `service` (auth, catalog or sync), without its own ports."""
         given = {name: value for name, value in self.settings.environment.items() if not _is_held_back(name)}
-        told = {
+        fixed = {
             "HOST": HOST,
             "APP_ENV": given.get("APP_ENV") or "local",
             "LOG_FORMAT": "pretty" if self.pretty else "json",
             "DATABASE_URL": self.postgres.url(service),
             "REDIS_URL": self.redis_url,
-            "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or ALONE,
+            "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or DRAIN_ALONE,
             "FORWARDED_ALLOW_IPS": HOST,
             "PYTHONUNBUFFERED": "1",
         }
         if self.reload:
             given = {"LOG_LEVEL": "debug"} | given
-        return given | told | self._own(service, given)
+        return given | fixed | self._own(service, given)
 
     def _own(self, service: str, given: Mapping[str, str]) -> dict[str, str]:
-        secret = self.credentials
-        auth_url, catalog_url = (self._url(name) for name in ("auth", "catalog"))
-        source = f"http://{HOST}:{self.provider_port}/products"
+        auth_url, catalog_url = (f"http://{HOST}:{self.ports[name][0]}" for name in ("auth", "catalog"))
         return {
             "auth": {
-                "SECRET_KEY": secret.secret_key,
-                "SYNC_CLIENT_SECRET": secret.sync_client_secret,
+                "SECRET_KEY": self.credentials.secret_key,
+                "SYNC_CLIENT_SECRET": self.credentials.sync_client_secret,
                 "ADMIN_REGISTRATION": given.get("ADMIN_REGISTRATION") or "first",
             },
             "catalog": {"AUTH_URL": auth_url},
             "sync": {
                 "AUTH_URL": auth_url,
                 "CATALOG_URL": catalog_url,
-                "SYNC_CLIENT_SECRET": secret.sync_client_secret,
+                "SYNC_CLIENT_SECRET": self.credentials.sync_client_secret,
                 "EXTERNAL_API_PROVIDER": given.get("EXTERNAL_API_PROVIDER") or "dummyjson",
-                "EXTERNAL_API_URL": self.settings.external_api_url or source,
+                "EXTERNAL_API_URL": self.settings.external_api_url or _dummyjson_url(self.dummyjson_port),
                 "SYNC_INTERVAL_MINUTES": given.get("SYNC_INTERVAL_MINUTES") or "30",
             },
         }[service]
 
-    def _service(self, name: str, port: int, metrics_port: int) -> Spec:
-        module, command, stage, grace = COMMANDS[_kind(name)]
+    def _service(self, name: str, port: int, metrics_port: int) -> ProcessSpec:
+        program = PROGRAMS[_kind(name)]
         metrics = f"http://{HOST}:{metrics_port}"
-        url = f"http://{HOST}:{port}" if stage is Stage.API else None
-        return Spec(
+        url = f"http://{HOST}:{port}" if program.stage is Stage.API else None
+        env = {"PORT": str(port), "METRICS_PORT": str(metrics_port)}
+        if self.settings.replicas[_kind(name)] > 1 and not self.settings.environment.get("DRAIN_SECONDS"):
+            env["DRAIN_SECONDS"] = DRAIN_REPLICATED
+        if self.reload and name == self.settings.debug:
+            env["DEBUGPY_PORT"] = str(DEBUG_PORT)
+        reloader = [sys.executable, str(RELOAD)] if self.reload else []
+        return ProcessSpec(
             name=name,
-            argv=[*self._reloader(), sys.executable, "-m", module, command],
-            env=self.environment(module)
-            | {"PORT": str(port), "METRICS_PORT": str(metrics_port)}
-            | self._drain(name)
-            | ({"DEBUGPY_PORT": str(DEBUG_PORT)} if self.reload and name == self.settings.debug else {}),
-            stage=stage,
+            argv=[*reloader, sys.executable, "-m", program.service, program.command],
+            env=self.environment(program.service) | env,
+            stage=program.stage,
             url=url,
             metrics_url=f"{metrics}/metrics",
             health_url=f"{url or metrics}/health",
-            grace=grace,
-            # A worker would for a minute try to give its run back to databases that die at the same moment.
-            death_signal=signal.SIGKILL if stage is Stage.WORKER else signal.SIGTERM,
+            grace=program.grace,
+            # On SIGTERM a worker would try for a minute to release its run, at databases that are being killed too.
+            death_signal=signal.SIGKILL if program.stage is Stage.WORKER else signal.SIGTERM,
         )
 
-    def _drain(self, name: str) -> dict[str, str]:
-        """Where another replica takes over, a process waits until the gateway's next look has seen it leave."""
-        shared = self.settings.replicas[_kind(name)] > 1 and not self.settings.environment.get("DRAIN_SECONDS")
-        return {"DRAIN_SECONDS": SHARED} if shared else {}
-
-    def _reloader(self) -> list[str]:
-        """What starts a command anew when its service's code is saved."""
-        return [sys.executable, str(RELOAD)] if self.reload else []
-
-    def _provider(self, port: int) -> Spec:
-        url = f"http://{HOST}:{port}/products"
-        return Spec(
-            name="provider",
-            argv=[sys.executable, "-m", "stack.dummyjson"],
+    def _dummyjson(self, port: int) -> ProcessSpec:
+        url = _dummyjson_url(port)
+        return ProcessSpec(
+            name="dummyjson",
+            argv=[sys.executable, str(DUMMYJSON)],
             env={"PATH": self.settings.environment.get("PATH", ""), "PORT": str(port)},
-            stage=Stage.PROVIDER,
+            stage=Stage.DUMMYJSON,
             url=url,
             health_url=f"{url}/1",
             grace=1.0,
         )
 
-    def _upstreams(self) -> dict[str, list[int]]:
-        apis = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
-        return {
-            service: [port for name, (port, _) in self.assigned.items() if _kind(name) == kind]
-            for service, kind in apis.items()
-        }
 
-    def _replica_names(self) -> list[str]:
-        counts = self.settings.replicas.items()
-        return [name if n == 1 else f"{name}-{n}" for name, count in counts for n in range(1, count + 1)]
-
-    def _url(self, name: str) -> str:
-        return f"http://{HOST}:{self.assigned[name][0]}"
+def _replica_names(replicas: Mapping[str, int]) -> list[str]:
+    return [name if n == 1 else f"{name}-{n}" for name, count in replicas.items() for n in range(1, count + 1)]
 
 
 def _kind(name: str) -> str:
-    """`catalog-2` is a catalog."""
-    return name if name in COMMANDS else name.rpartition("-")[0]
+    """`catalog` of `catalog-2`."""
+    return name if name in PROGRAMS else name.rpartition("-")[0]
+
+
+def _dummyjson_url(port: int | None) -> str:
+    return f"http://{HOST}:{port}/products"
 
 
 def _is_held_back(name: str) -> bool:

@@ -15,22 +15,24 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def check_free(port: int) -> None:
-    """Refuse a port that something else serves, or that needs root, with advice."""
+    """Raise StackError, with advice, if `port` is in use or reserved for root."""
     try:
         _bind(port)
     except PermissionError:
         raise StackError(
-            f"no permission for port {port}: low ports are for root; choose another: PORT={_other(8000)} make run"
+            f"no permission for port {port}: low ports are for root; choose another: PORT={_alternative(8000)} make run"
         ) from None
     except OSError:
         raise StackError(
-            f"port {port} is taken; stop what uses it or choose another: PORT={_other(port)} make run"
+            f"port {port} is taken; stop what uses it or choose another: PORT={_alternative(port)} make run"
         ) from None
 
 
 class Ports:
-    """Hands out distinct free ports, below the range from which the kernel takes ports for outgoing connections:
-    a child that is restarted must find its port free again, and nobody must connect to himself meanwhile."""
+    """Picks distinct free ports below the ephemeral range, from which the kernel takes ports for outgoing connections.
+
+    So the port of a process is still free when it restarts, and no client connects to itself in the meantime.
+    """
 
     def __init__(self, taken: set[int] | None = None) -> None:
         self._taken = set(taken or ())
@@ -67,6 +69,6 @@ def _bind(port: int) -> None:
         probe.bind((HOST, port))
 
 
-def _other(port: int) -> int:
+def _alternative(port: int) -> int:
     nearby = (port + step for step in range(10, 1000, 10) if port + step <= 65535)
     return next((candidate for candidate in nearby if _is_free(candidate)), Ports().pick())

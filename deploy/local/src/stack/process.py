@@ -1,4 +1,4 @@
-"""A supervised process: started, kept alive on the same port, stopped."""
+"""A supervised process: started, restarted on the same port when it exits, stopped."""
 
 import asyncio
 import os
@@ -6,25 +6,29 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Self, cast
 
-from stack.logfile import LogFile
-from stack.pump import LinePump
-from stack.spawn import spawn
-from stack.spec import Spec
+from stack.logs import LogFile
+from stack.specs import ProcessSpec
 
-__all__ = ["Process", "exit_of"]
+__all__ = ["SupervisedProcess", "wait_for_exit"]
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
-# Who lived this long did start: the next restart is quick again.
-STEADY_AFTER = 10.0
+# A process that ran for this long did start, so its next restart is quick again.
+STABLE_AFTER = 10.0
 KILL_GRACE = 2.0
+LONGEST_LINE = 64 * 1024
 
 
-class Process:
-    """Keeps one `Spec` running until `stop`. `on_change` is called when its pid changes."""
+class SupervisedProcess:
+    """Keeps one process running until `stop`.
+
+    `show` gets the name and each line of output; `on_change` is called when the pid changes.
+    """
 
     def __init__(
-        self, spec: Spec, log: LogFile, show: Callable[[str, str], None], on_change: Callable[[], None]
+        self, spec: ProcessSpec, log: LogFile, show: Callable[[str, str], None], on_change: Callable[[], None]
     ) -> None:
         self.spec = spec
         self.exits = 0
@@ -34,67 +38,64 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
         self._stopping = asyncio.Event()
         self._exited = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
-        """None while it waits to be restarted."""
+        """None while it waits for its restart."""
         return self._popen.pid if self._popen else None
 
     def start(self) -> None:
-        self._keeper = asyncio.create_task(self._keep(), name=self.spec.name)
+        self._task = asyncio.create_task(self._run(), name=self.spec.name)
 
-    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Ask it to stop; after `grace` seconds, or when `hurry` is set, kill its whole process group."""
+    async def stop(self, grace: float, kill: asyncio.Event) -> None:
+        """Ask it to stop; kill its process group after `grace` seconds, or as soon as `kill` is set."""
         self._stopping.set()
         if self._popen is not None:
             self._popen.send_signal(self.spec.stop_signal)
-            self._popen.send_signal(signal.SIGCONT)  # who is frozen must hear it too
-            if not await self._gone_within(grace, hurry):
+            self._popen.send_signal(signal.SIGCONT)  # a suspended process gets its signals when it continues
+            await _wait_for_any(self._exited, kill, timeout=grace)
+            if not self._exited.is_set():
                 self._show("stack", f"{self.spec.name} did not stop in time and is killed")
                 os.killpg(self._popen.pid, signal.SIGKILL)
-        if self._keeper is not None:
-            await asyncio.wait({self._keeper}, timeout=KILL_GRACE)
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=KILL_GRACE)
         self._log.close()
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         delay = FIRST_DELAY
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                how = _describe(await self._run_once())
-            except OSError as error:  # such as a program that is missing, or no memory to fork
-                how = str(error)
+                reason = _describe(await self._run_once())
+            except OSError as error:  # such as a missing program, or no memory to fork
+                reason = str(error)
             if self._stopping.is_set():
                 return
             self.exits += 1
-            delay = FIRST_DELAY if time.monotonic() - started > STEADY_AFTER else delay
-            self._show("stack", f"{self.spec.name} ended ({how}); starting it again in {delay:.1f} s")
-            await _first_of(self._stopping, timeout=delay)
+            delay = FIRST_DELAY if time.monotonic() - started > STABLE_AFTER else delay
+            self._show("stack", f"{self.spec.name} exited ({reason}); restarting it in {delay:.1f} s")
+            await _wait_for_any(self._stopping, timeout=delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
     async def _run_once(self) -> int:
         reading, writing = os.pipe()
         try:
-            self._popen = spawn(self.spec, writing)
+            self._popen = self.spec.spawn(writing)
         except OSError:
             os.close(reading)
             raise
         finally:
             os.close(writing)
         self._exited.clear()
-        pump = await LinePump.attach(reading, self._received)
+        reader = await _OutputReader.attach(reading, self._received)
         self._on_change()
-        code = await exit_of(self._popen)
+        code = await wait_for_exit(self._popen)
         self._popen = None
         self._exited.set()
         self._on_change()
-        pump.finish()
+        reader.finish()
         return code
-
-    async def _gone_within(self, grace: float, hurry: asyncio.Event) -> bool:
-        await _first_of(self._exited, hurry, timeout=grace)
-        return self._exited.is_set()
 
     def _received(self, data: bytes, lines: list[str]) -> None:
         if data:
@@ -103,24 +104,70 @@ class Process:
             self._show(self.spec.name, line)
 
 
-async def exit_of(process: subprocess.Popen[bytes]) -> int:
-    """Wait without a thread where the kernel can tell (Linux), else look often."""
+class _OutputReader(asyncio.Protocol):
+    """Reads a pipe, and calls `receive` with each piece of output and the lines that it completes."""
+
+    def __init__(self, descriptor: int, receive: Callable[[bytes, list[str]], None]) -> None:
+        self._descriptor = descriptor
+        self._receive = receive
+        self._rest = b""
+        self._transport: asyncio.ReadTransport | None = None
+
+    @classmethod
+    async def attach(cls, descriptor: int, receive: Callable[[bytes, list[str]], None]) -> Self:
+        """Read `descriptor` to its end, which comes after the exit if a child of the process still holds the pipe."""
+        pipe = os.fdopen(descriptor, "rb", buffering=0)
+        _, reader = await asyncio.get_running_loop().connect_read_pipe(lambda: cls(descriptor, receive), pipe)
+        return reader
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.ReadTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        *whole, rest = (self._rest + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            whole, rest = [*whole, rest], b""
+        self._rest = rest
+        self._receive(data, [line.decode("utf-8", "replace").rstrip("\r") for line in whole])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._flush()
+
+    def finish(self) -> None:
+        """Called when the process has exited: read what is left in the pipe, then close it."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        with suppress(BlockingIOError):
+            while data := os.read(self._descriptor, 65536):
+                self.data_received(data)
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        """The last line, if it has no line end."""
+        if self._rest:
+            self._receive(b"", [self._rest.decode("utf-8", "replace")])
+            self._rest = b""
+
+
+async def wait_for_exit(process: subprocess.Popen[bytes]) -> int:
+    """The exit code. Waits for the kernel's notice where there is one (Linux), else polls."""
     if not hasattr(os, "pidfd_open"):
         while process.poll() is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
         return process.wait()
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop, exited = asyncio.get_running_loop(), asyncio.Event()
     handle = os.pidfd_open(process.pid)
-    loop.add_reader(handle, ended.set)
+    loop.add_reader(handle, exited.set)
     try:
-        await ended.wait()
+        await exited.wait()
     finally:
         loop.remove_reader(handle)
         os.close(handle)
     return process.wait()
 
 
-async def _first_of(*events: asyncio.Event, timeout: float) -> None:
+async def _wait_for_any(*events: asyncio.Event, timeout: float) -> None:
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from stack.errors import StackError
+from stack.specs import PROGRAMS, Stage
 
 __all__ = ["REPLICATED", "Settings", "load"]
 
-REPLICATED = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler")
+REPLICATED = tuple(PROGRAMS)
 REPLICAS: list[JsonValue] = [f"REPLICAS_{name.upper().replace('-', '_')}" for name in REPLICATED]
 LAST_PORT = 65535
 MOST_REPLICAS = 16
@@ -78,7 +79,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
 
 
 def _url(values: Mapping[str, str], name: str, *schemes: str) -> str | None:
-    """The URL of a server of one's own; never shown, since it may hold a password."""
+    """The URL of a server that the user brings; never printed, since it may hold a password."""
     url = values.get(name) or None
     if url is not None and (urlsplit(url).scheme not in schemes or not urlsplit(url).hostname):
         raise StackError(f"{name} must be a {schemes[0]}:// URL with a host")
@@ -94,14 +95,14 @@ def _debug(name: str | None) -> str | None:
 def _dotenv(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
-    from dotenv import dotenv_values  # only who has a .env pays for the import
+    from dotenv import dotenv_values  # imported only where there is a .env
 
     return {name: value for name, value in dotenv_values(file).items() if value}
 
 
 def _replicas(values: Mapping[str, str], name: str) -> int:
-    # A gateway without upstreams is no stack; one without background work is a fair thing to want.
-    least = 0 if name in ("sync-worker", "sync-scheduler") else 1
+    # The gateway needs an upstream of each API; background work may be left out.
+    least = 1 if PROGRAMS[name].stage is Stage.API else 0
     return _number(values, "REPLICAS_" + name.upper().replace("-", "_"), 1, least, MOST_REPLICAS)
 
 

@@ -1,4 +1,4 @@
-"""A stand-in of DummyJSON that serves its real products without a network: `python -m stack.dummyjson`."""
+"""Serves the products of DummyJSON as DummyJSON does, without a network: `PORT=8080 python server.py`."""
 
 import base64
 import hashlib
@@ -12,58 +12,58 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["Answer", "Catalog", "serve"]
+__all__ = ["Handler", "Products", "Response", "serve"]
 
-DATA = Path(__file__).with_name("dummyjson-products.json")
-Answer = tuple[int, dict[str, Any]]
+DATA = Path(__file__).with_name("products.json")
+Response = tuple[int, dict[str, Any]]
 
 
-class Catalog:
-    """The products and the two questions that DummyJSON answers about them."""
+class Products:
+    """The products, and the two kinds of request for them that DummyJSON answers."""
 
     def __init__(self, file: Path = DATA) -> None:
-        self.products: list[dict[str, Any]] = json.loads(file.read_bytes())
-        self._by_id = {str(product["id"]): product for product in self.products}
+        self.items: list[dict[str, Any]] = json.loads(file.read_bytes())
+        self._by_id = {str(product["id"]): product for product in self.items}
 
-    def answer(self, target: str) -> Answer:
+    def get(self, target: str) -> Response:
         """Status and body for a request target such as /products?limit=10."""
         parts = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         match parts.path.rstrip("/").split("/"):
             case ["", "products"]:
                 return self._page(query)
-            case ["", "products", name]:
-                return self._one(unquote(name), query.get("select"))
+            case ["", "products", product_id]:
+                return self._one(unquote(product_id), query.get("select"))
             case _:
                 return 404, {"message": "Not Found"}
 
-    def _page(self, query: dict[str, str]) -> Answer:
+    def _page(self, query: dict[str, str]) -> Response:
         limit, skip = _count(query.get("limit", "30")), _count(query.get("skip", "0"))
         if limit is None:
             return 400, {"message": "Invalid 'limit' - must be a number"}
         if skip is None:
             return 400, {"message": "Invalid 'skip' - must be a number"}
-        page = self.products[skip : skip + limit if limit else None]
-        products = [_subset(product, query.get("select")) for product in page]
-        return 200, {"products": products, "total": len(self.products), "skip": skip, "limit": len(page)}
+        page = self.items[skip : skip + limit if limit else None]
+        products = [_selected(product, query.get("select")) for product in page]
+        return 200, {"products": products, "total": len(self.items), "skip": skip, "limit": len(page)}
 
-    def _one(self, name: str, select: str | None) -> Answer:
-        product = self._by_id.get(name)
+    def _one(self, product_id: str, select: str | None) -> Response:
+        product = self._by_id.get(product_id)
         if product is None:
-            return 404, {"message": f"Product with id '{name}' not found"}
-        return 200, _subset(product, select)
+            return 404, {"message": f"Product with id '{product_id}' not found"}
+        return 200, _selected(product, select)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP around a catalog: keep-alive, HEAD, weak ETag and 304."""
+    """HTTP for `products`: keep-alive, HEAD, weak ETag and 304."""
 
     protocol_version = "HTTP/1.1"
     server_version = "dummyjson"
     timeout = 75
-    catalog: Catalog
+    products: Products
 
     def do_GET(self) -> None:
-        status, body = self.catalog.answer(self.path)
+        status, body = self.products.get(self.path)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()[:27]
         etag = f'W/"{len(content):x}-{digest}"'
@@ -81,21 +81,21 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent: the sync service logs what it fetched."""
+        """No access log: the sync service logs what it fetches."""
 
 
 def serve(port: int, host: str = "127.0.0.1") -> None:
     """Serve until SIGTERM."""
-    Handler.catalog = Catalog()
+    Handler.products = Products()
     server = ThreadingHTTPServer((host, port), Handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(f"serving {len(Handler.catalog.products)} products of DummyJSON on http://{host}:{port}/products", flush=True)
+    print(f"serving {len(Handler.products.items)} products of DummyJSON on http://{host}:{port}/products", flush=True)
     with server:
         server.serve_forever()
 
 
 def _count(text: str) -> int | None:
-    """As DummyJSON reads it: any number that is not negative, without its fraction."""
+    """A number as DummyJSON reads it: not negative, its fraction ignored; None for anything else."""
     try:
         number = float(text or 0)
     except ValueError:
@@ -103,7 +103,7 @@ def _count(text: str) -> int | None:
     return int(number) if math.isfinite(number) and number >= 0 else None
 
 
-def _subset(product: dict[str, Any], select: str | None) -> dict[str, Any]:
+def _selected(product: dict[str, Any], select: str | None) -> dict[str, Any]:
     names = ["id", *select.split(",")] if select else list(product)
     return {name: product[name] for name in names if name in product}
 
@@ -114,4 +114,4 @@ def _matches(header: str | None, etag: str) -> bool:
 
 
 if __name__ == "__main__":
-    serve(int(os.environ.get("PORT", "8080")))
+    serve(int(os.environ.get("PORT", "8080")), os.environ.get("HOST", "127.0.0.1"))

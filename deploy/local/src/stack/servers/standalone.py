@@ -1,4 +1,4 @@
-"""One server on its own, for tests and measurements that need no whole stack."""
+"""One server without a stack, for tests and measurements."""
 
 import os
 import signal
@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 
 from stack.errors import StackError
-from stack.rundir import RunDir
-from stack.spawn import spawn
-from stack.spec import Spec
+from stack.run_dir import RunDir
+from stack.specs import ProcessSpec
 
 __all__ = ["Standalone"]
 
@@ -17,14 +16,14 @@ __all__ = ["Standalone"]
 class Standalone:
     """A running process that writes into the logs of its run directory."""
 
-    def __init__(self, spec: Spec, run_dir: RunDir) -> None:
+    def __init__(self, spec: ProcessSpec, run_dir: RunDir) -> None:
         self.spec = spec
         self._log = run_dir.logs / f"{spec.name}.log"
         with self._log.open("wb") as output:
-            self.process: subprocess.Popen[bytes] = spawn(spec, output)
+            self.process: subprocess.Popen[bytes] = spec.spawn(output)
 
     def wait(self, is_ready: Callable[[], bool], timeout: float = 30) -> None:
-        """Return as soon as it is ready; say why if it never is."""
+        """Return when it is ready; raise StackError with its log when it exits or the time is over."""
         deadline = time.monotonic() + timeout
         while not is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from stack.bindings import bind_home, bound_home
-from stack.rundir import RunDir
+from stack.run_dir import RunDir
+from stack.servers.postgres_install import bind_home, bound_home
 
 
 @pytest.fixture(autouse=True)
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for /var/tmp, where other stacks of this machine have their folders."""
+    """In place of /var/lib, where other stacks of this machine have their folders."""
     folder = tmp_path / "shared"
     folder.mkdir()
-    monkeypatch.setattr("stack.bindings.SHARED", folder)
+    monkeypatch.setattr("stack.servers.postgres_install.SHARED", folder)
     return folder
 
 
@@ -37,12 +37,12 @@ def test_a_folder_is_found_again(tmp_path: Path) -> None:
 def test_abandoned_folders_go_and_those_in_use_stay(tmp_path: Path, shared: Path) -> None:
     used, gone = make(tmp_path / "used"), make(tmp_path / "gone")
     kept, abandoned = bind_home(used), bind_home(gone)
-    stranger = shared / f"{kept.name}-of-somebody"
-    stranger.mkdir()
+    unrelated = shared / f"{kept.name}-unrelated"
+    unrelated.mkdir()
     shutil.rmtree(gone.path)
 
     bind_home(make(tmp_path / "new"))
 
     assert kept.exists()
-    assert stranger.exists()
+    assert unrelated.exists()
     assert not abandoned.exists()

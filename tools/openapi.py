@@ -1,4 +1,4 @@
-"""Writes the one OpenAPI document of all services, which catalog serves: `python -m stack.openapi`."""
+"""Writes the one OpenAPI document of all services, which catalog serves: `python -m tools.openapi`."""
 
 import json
 from importlib import resources
@@ -12,7 +12,6 @@ import catalog.settings
 import sync.app
 import sync.settings
 from common import __version__
-from common.settings import ServiceSettings
 from common.web.problems import Problem
 
 __all__ = ["PATH", "merged", "rendered"]
@@ -42,22 +41,16 @@ SETTINGS = {
 
 def merged() -> dict[str, Any]:
     """The documents of all services in one, with the paths that the gateway routes."""
-    settings: dict[str, ServiceSettings] = {
-        "auth": auth.settings.AuthSettings(**SETTINGS),  # type: ignore[arg-type]
-        "catalog": catalog.settings.CatalogSettings(**SETTINGS),  # type: ignore[arg-type]
-        "sync": sync.settings.SyncSettings(**SETTINGS),  # type: ignore[arg-type]
-    }
-    builds: dict[str, Any] = {"auth": auth.app.build, "catalog": catalog.app.build, "sync": sync.app.build}
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": Problem.model_json_schema()}
     security: dict[str, Any] = {}
-    for name in settings:
-        document = builds[name](settings[name]).api.openapi()
+    for document in _documents():
         for path, operations in document["paths"].items():
             if not path.startswith("/internal/"):
                 paths[path] = _prepared(operations)
-        schemas |= document.get("components", {}).get("schemas", {})
-        security |= document.get("components", {}).get("securitySchemes", {})
+        components = document.get("components", {})
+        schemas |= components.get("schemas", {})
+        security |= components.get("securitySchemes", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return {
@@ -68,6 +61,16 @@ def merged() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": security},
     }
+
+
+def _documents() -> list[dict[str, Any]]:
+    """The OpenAPI document of each service."""
+    services = [
+        auth.app.build(auth.settings.AuthSettings(**SETTINGS)),  # type: ignore[arg-type]
+        catalog.app.build(catalog.settings.CatalogSettings(**SETTINGS)),  # type: ignore[arg-type]
+        sync.app.build(sync.settings.SyncSettings(**SETTINGS)),  # type: ignore[arg-type]
+    ]
+    return [service.api.openapi() for service in services]
 
 
 def _prepared(operations: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The run directory: one owner, and never somebody else's files."""
+"""The run directory: one launcher at a time, and never the files of others."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import pytest
 
 from stack import credentials
 from stack.errors import StackError
-from stack.files import read_json, write_json
-from stack.rundir import RunDir
+from stack.run_dir import RunDir, read_json, write_json
 
 
 @pytest.fixture

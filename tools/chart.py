@@ -1,4 +1,4 @@
-"""Writes the tables of values into the chart's README from the comments in values.yaml: `python -m stack.chart`."""
+"""Writes the tables of values into the chart's README, from the comments in values.yaml: `python -m tools.chart`."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import yaml
 
 __all__ = ["README", "Value", "rendered", "values"]
 
-CHART = Path(__file__).parents[4] / "helm/products-api"
+CHART = Path(__file__).parents[1] / "helm/products-api"
 README = CHART / "README.md"
 MARK = "<!-- values -->\n"
-LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.-]+):(?P<rest>.*)$")
+KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w.-]+):")
 
 
 class Value(NamedTuple):
@@ -24,6 +24,16 @@ class Value(NamedTuple):
     meaning: str
 
 
+class _Key(NamedTuple):
+    """A line of the file that begins with a key: how deep it is, the comment above it, whether it holds comments."""
+
+    line: int
+    depth: int
+    name: str
+    comment: str
+    holds_comments: bool
+
+
 def values(text: str) -> Iterator[Value]:
     """All values in order; raises ValueError for one that has no comment.
 
@@ -31,37 +41,40 @@ def values(text: str) -> Iterator[Value]:
     without a default.
     """
     tree = yaml.safe_load(text)
-    lines = text.splitlines()
     path: list[str] = []
-    covered: str | None = None
+    described: str | None = None
+    for key in _keys(text):
+        path = [*path[: key.depth], key.name]
+        name = ".".join(path)
+        if described is not None and name.startswith(f"{described}."):
+            continue
+        if key.holds_comments:
+            if key.comment:
+                yield Value(name, "", key.comment)
+            continue
+        if not key.comment:
+            raise ValueError(f"values.yaml:{key.line}: {name} has no comment")
+        described = name
+        yield Value(name, _default(tree, path), key.comment)
+
+
+def _keys(text: str) -> Iterator[_Key]:
+    lines = text.splitlines()
     comment: list[str] = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines, 1):
         if line.strip().startswith("#"):
             comment.append(line.strip().removeprefix("#").strip())
-            continue
-        if not (match := LINE.match(line)):
-            # An empty line parts a comment from what follows; a list's items belong to their key.
-            comment = [] if not line.strip() else comment
-            continue
-        path = [*path[: len(match["indent"]) // 2], match["key"]]
-        name = ".".join(path)
-        said, comment = " ".join(comment), []
-        if covered is not None and name.startswith(f"{covered}."):
-            continue
-        covered = None
-        below = _below(lines[number + 1 :], len(match["indent"]))
-        if any(it.strip().startswith("#") for it in below):
-            if said:
-                yield Value(name, "", said)
-            continue
-        if not said:
-            raise ValueError(f"values.yaml:{number + 1}: {name} has no comment")
-        covered = name
-        yield Value(name, _default(tree, path), said)
+        elif match := KEY.match(line):
+            indent = len(match["indent"])
+            holds_comments = any(it.strip().startswith("#") for it in _inside(lines[number:], indent))
+            yield _Key(number, indent // 2, match["name"], " ".join(comment), holds_comments)
+            comment = []
+        elif not line.strip():
+            comment = []  # an empty line separates a comment from the next key
 
 
-def _below(lines: list[str], indent: int) -> Iterator[str]:
-    """The lines inside a key that is indented by `indent`."""
+def _inside(lines: list[str], indent: int) -> Iterator[str]:
+    """The lines below a key that is indented by `indent`."""
     for line in lines:
         if line.strip() and len(line) - len(line.lstrip()) <= indent:
             return
@@ -83,7 +96,7 @@ def rendered(readme: str, text: str) -> str:
         tables.setdefault(value.path.partition(".")[0], []).append(value)
     parts = []
     for key, rows in tables.items():
-        lines = [f"| `{row.path}` | {_code(row.default)} | {_text(row.meaning)} |" for row in rows]
+        lines = [f"| `{row.path}` | {_code(row.default)} | {_escaped(row.meaning)} |" for row in rows]
         parts.append("\n".join([f"### {key}", "", "| value | default | meaning |", "|---|---|---|", *lines, ""]))
     return head + "\n" + "\n".join(parts)
 
@@ -92,7 +105,7 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def _text(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("|", "/").replace("<", "&lt;")
 
 

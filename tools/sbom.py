@@ -1,19 +1,19 @@
-"""Prints the CycloneDX bill of materials of what the service image installs: `python deploy/sbom.py`.
+"""Writes the CycloneDX bill of materials of what the service image installs: `python -m tools.sbom`.
 
-It is made from the lock alone, so it is the same wherever and whenever it is made. Hashes are those of all files that
-may be installed; a component that only some platforms get is `optional`.
+It depends on the lock file alone, so it is the same on every machine and at any time. Hashes are those of all files
+that may be installed; a component that only some platforms get is `optional`.
 """
 
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bill"]
+__all__ = ["PATH", "rendered"]
 
 ROOT = Path(__file__).parents[1]
+PATH = ROOT / "sbom.cdx.json"
 PIN = re.compile(
     r"^(?P<name>\S+)==(?P<version>[^\s;]+)(?P<marker> ;[^\\]*)?(?P<hashes>(?:\s*\\\n\s+--hash=\S+)+)", re.MULTILINE
 )
@@ -46,5 +46,10 @@ def library(pin: re.Match[str]) -> dict[str, Any]:
     }
 
 
+def rendered() -> str:
+    return json.dumps(bill(), indent=1) + "\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(bill(), indent=1) + "\n")
+    PATH.write_text(rendered(), "utf-8")
+    print(f"wrote {PATH}")

@@ -1,11 +1,11 @@
-"""Who may pass through which folders, told from their modes alone."""
+"""Accounts: which folders a user may enter, computed from their modes."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from stack.account import Account
+from stack.specs import Account
 from tests.fixtures.stack import folder
 
 NOBODY = Account(65534, 65534)
@@ -15,7 +15,7 @@ MODES = [(0o755, True), (0o711, True), (0o700, False), (0o770, False), (0o744, F
 
 
 @pytest.mark.parametrize(("mode", "reachable"), MODES)
-def test_a_closed_parent_is_seen(mode: int, reachable: bool) -> None:
+def test_a_parent_that_nobody_else_may_enter(mode: int, reachable: bool) -> None:
     with folder("parent") as parent:
         (parent / "inner").mkdir()
         parent.chmod(mode)
@@ -25,7 +25,7 @@ def test_a_closed_parent_is_seen(mode: int, reachable: bool) -> None:
         (parent / "inner").rmdir()
 
 
-def test_the_owner_passes(tmp_path: Path) -> None:
+def test_the_owner_may_enter(tmp_path: Path) -> None:
     owner = Account(os.getuid(), os.getgid())
     tmp_path.chmod(0o700)
 
