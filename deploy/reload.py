@@ -1,7 +1,8 @@
 """The entry point of the development image: runs the container's command anew whenever its service's code is saved.
 
-`python reload.py python -m auth serve` watches the packages common and auth where Python finds them. With DEBUGPY_PORT
-set a debugger may attach there, from within the pod. A command that ends by itself, such as `migrate`, is run once.
+`python reload.py python -m auth serve` watches the packages common, imports and auth where Python finds them. With
+DEBUGPY_PORT set a debugger may attach there, from within the pod. A command that ends by itself, such as `migrate`, is
+run once.
 """
 
 import os
@@ -31,7 +32,7 @@ def main(python: str, *command: str) -> None:
         # Modules that are frozen into Python would hide their lines from the debugger.
         command = ("-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
     run_process(
-        *folders("common", service),
+        *folders("common", "imports", service),
         target=shlex.join([python, *command]),
         target_type="command",
         watch_filter=PythonFilter(),

@@ -79,7 +79,7 @@ def test_saved_code_goes_where_the_development_image_has_it() -> None:
     }
     rules = patches("dev")["/build/artifacts/0/sync"]["manual"]
     sources, destination = next(copied("dev"))
-    assert set(sources) == code and len(code) == 4
+    assert set(sources) == code and len(code) == 5
     assert {it["dest"] for it in rules} == {destination.rstrip("/")}
     assert {(it["src"], it["strip"]) for it in rules} == {(f"{it}/**/*.py", f"{it}/") for it in code}
     assert f"ENV PYTHONPATH={destination.rstrip('/')}:" in STAGES["dev"][1], "the image would run other code"
