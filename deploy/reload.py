@@ -1,7 +1,8 @@
 """Restarts a command when the code of its service is saved: the entry point of the development image, and of make dev.
 
-`python reload.py python -m auth serve` watches the packages common and auth where Python finds them. With DEBUGPY_PORT
-set a debugger may attach to that port on 127.0.0.1. A command that ends by itself, such as `migrate`, is run once.
+`python reload.py python -m auth serve` watches the packages common, imports and auth where Python finds them. With
+DEBUGPY_PORT set a debugger may attach to that port on 127.0.0.1. A command that ends by itself, such as `migrate`, is
+run once.
 """
 
 import os
@@ -31,7 +32,7 @@ def main(python: str, *command: str) -> None:
         # A debugger does not see the lines of modules that are frozen into Python.
         command = ("-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", *command)
     run_process(
-        *folders("common", service),
+        *folders("common", "imports", service),
         target=shlex.join([python, *command]),
         target_type="command",
         watch_filter=PythonFilter(),

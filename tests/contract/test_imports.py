@@ -1,4 +1,4 @@
-"""No service contains another, and `common` contains none: seen at run time, in a process of its own.
+"""No service contains another, and no library contains one: seen at run time, in a process of its own.
 
 `common` has two layers: `common.web` for HTTP services above what every process loads. The same rules over the source,
 and that nothing but common/web/database.py commits, are in tests/architecture_lint.py.
@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 SERVICES = ("auth", "catalog", "sync")
-OWN = {*SERVICES, "common", "stack"}
+OWN = {*SERVICES, "common", "imports", "stack"}
+CONTRACT = {"auth": set[str](), "catalog": {"imports"}, "sync": {"imports"}}
 # Prints the top-level packages that are loaded after all modules of one package were imported. Migrations are run
 # by Alembic alone; its environment is no module.
 LOADED = """
@@ -35,11 +36,15 @@ def loaded_with(package: str) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_loads_itself_and_common(service: str) -> None:
-    assert loaded_with(service) & OWN == {service, "common"}
+    assert loaded_with(service) & OWN == {service, "common"} | CONTRACT[service]
 
 
 def test_common_loads_nothing_of_ours() -> None:
     assert loaded_with("common") & OWN == {"common"}
+
+
+def test_the_contract_of_imports_loads_no_service_and_no_web() -> None:
+    assert loaded_with("imports") & (OWN | {"fastapi", "sqlalchemy", "pydantic"}) == {"imports", "common"}
 
 
 @pytest.mark.parametrize("modules", ["sync.worker, sync.jobs, sync.runner", "sync.scheduler"])

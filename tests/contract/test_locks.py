@@ -67,7 +67,9 @@ def test_the_pins_become_constraints() -> None:
     assert constrained(emptied, pinned(everything)) == pyproject
 
 
-@pytest.mark.parametrize("member", ["libs/common", "services/auth", "services/catalog", "services/sync"])
+@pytest.mark.parametrize(
+    "member", ["libs/common", "libs/imports", "services/auth", "services/catalog", "services/sync"]
+)
 def test_an_image_gets_all_that_a_service_needs(member: str) -> None:
     needed = project(f"{member}/pyproject.toml")["project"]["dependencies"]  # type: ignore[index]
     wanted = {re.split(r"[^a-z0-9-]", name.lower())[0] for name in needed}

@@ -16,7 +16,7 @@ def clone(tmp_path: Path) -> Path:
     for file in ("Makefile", "deploy/install.py", "requirements.lock", "libs/common/pyproject.toml"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
-    for member in ("services/auth", "services/catalog", "services/sync", "deploy/local"):
+    for member in ("libs/imports", "services/auth", "services/catalog", "services/sync", "deploy/local"):
         (tmp_path / member).mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / member / "pyproject.toml", tmp_path / member)
     return tmp_path

@@ -16,9 +16,9 @@ from sync.providers import (
     known,
     load,
 )
-from sync.providers.contract import ContractBroken, ProviderContract, check
 from sync.providers.dummyjson import DummyJSON
-from sync.providers.records import BadRecord
+from sync.providers.records import InvalidRecord
+from sync.providers.testing import ContractBroken, ProviderContract, check
 from tests.unit.sync.shops import BROKEN, TokenShop
 
 
@@ -84,7 +84,7 @@ async def test_the_kit_refuses(kind: type[TokenShop]) -> None:
     contract = TokenShopContract()
     contract.kind = kind  # type: ignore[misc]
     before = asyncio.all_tasks()
-    with pytest.raises((AssertionError, BadRecord)) as caught:
+    with pytest.raises((AssertionError, InvalidRecord)) as caught:
         await check(contract)
     for task in asyncio.all_tasks() - before:
         task.cancel()
@@ -96,7 +96,7 @@ async def test_the_kit_accepts_as_a_whole() -> None:
 
 
 async def test_the_kit_does_not_need_pytest() -> None:
-    code = "import sys, sync.providers.contract; sys.exit('pytest' in sys.modules)"
+    code = "import sys, sync.providers.testing; sys.exit('pytest' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
 

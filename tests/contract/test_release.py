@@ -77,7 +77,7 @@ def test_the_version_is_written_into_every_file_that_names_it(clone: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "member", ["libs/common", "services/auth", "services/catalog", "services/sync", "deploy/local"]
+    "member", ["libs/common", "libs/imports", "services/auth", "services/catalog", "services/sync", "deploy/local"]
 )
 def test_packages_derive_the_version(member: str) -> None:
     assert ProjectMetadata(str(ROOT / member), PluginManager()).version == __version__

@@ -17,7 +17,10 @@ from pathlib import Path
 from tests.mutants.guards import GUARDS, Guard
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("libs/common/src", "services/auth/src", "services/catalog/src", "services/sync/src", "deploy/local/src")
+PACKAGES = (
+    "libs/common/src", "libs/imports/src", "services/auth/src", "services/catalog/src", "services/sync/src",
+    "deploy/local/src",
+)  # fmt: skip
 AT_ONCE = 2
 MOST_SECONDS = 300
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 __all__ = ["GUARDS", "Guard"]
 
 AUTH, CATALOG, SYNC = "services/auth/src/auth/", "services/catalog/src/catalog/", "services/sync/src/sync/"
-COMMON = "libs/common/src/common/"
+COMMON, CONTRACT = "libs/common/src/common/", "libs/imports/src/imports/"
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ GUARDS = [
         ("skip has an end", "routes.py", "    if skip > MAX_SKIP:\n", "    if skip > 10**18:\n", PRODUCTS),
     ),
     *_guards(
-        COMMON, CHANGES,
-        ("numbers of attributes have a size", "product.py", "    if len(digits) > MAX_DIGITS or", "    if False and"),
-        ("attributes have a size", "product.py", "> MAX_ATTRIBUTES_BYTES:", "> 100 * MAX_ATTRIBUTES_BYTES:"),
-        ("names show something", "product.py", "    if is_blank(value):\n", "    if False:\n"),
-        ("currencies are of ISO 4217", "product.py", "    if value not in CURRENCIES:\n", "    if False:\n"),
-        ("image URLs have no quotes", "product.py", "    if not fit or _UNFIT_FOR_URL(value) or", "    if not fit or"),
+        CONTRACT, CHANGES,
+        ("numbers of attributes have a size", "rules.py", "    if len(digits) > MAX_DIGITS or", "    if False and"),
+        ("attributes have a size", "rules.py", "> MAX_ATTRIBUTES_BYTES:", "> 100 * MAX_ATTRIBUTES_BYTES:"),
+        ("names show something", "rules.py", "    if is_blank(value):\n", "    if False:\n"),
+        ("currencies are of ISO 4217", "rules.py", "    if value not in CURRENCIES:\n", "    if False:\n"),
+        ("image URLs have no quotes", "rules.py", "    if not fit or _UNFIT_FOR_URL(value) or", "    if not fit or"),
     ),
     *_guards(
         SYNC, RUNS,

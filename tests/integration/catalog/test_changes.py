@@ -287,23 +287,35 @@ class TestOneTableForBothSides:
             answer = await put(catalog, auth_process, path, {field: value})
             assert answer.status_code == (200 if fits else 422), (field, value, answer.text)
 
+    async def test_of_the_imports(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
+        for field, value, fits in RULES:
+            run = Importer(catalog, auth_process)
+            assert (await run.open()).status_code == 200
+            answer = await run.stage(None, None, [LAPTOP | {"external_id": "1", field: value}])
+            assert answer.status_code == (200 if fits else 422), (field, value, answer.text)
+            if not fits:
+                (error,) = problem_of(answer, 422)["errors"]
+                assert error["pointer"] == f"#/items/0/{field}" and error["detail"].startswith("must "), error
+                assert (await run.open()).json()["staged"] == 0
+
     @pytest.mark.parametrize(("field", "value", "fits"), RULES)
     def test_of_the_providers(self, field: str, value: Any, fits: bool) -> None:
         from sync.providers import records
 
         check = {
-            "name": lambda it: records.text(it, "name", most=300),
-            "category": lambda it: records.text(it, "category", most=100),
-            "currency": records.currency, "image_url": records.link, "attributes": records.extras,
+            "name": lambda it: records.parse_text(it, "name"),
+            "category": lambda it: records.parse_text(it, "category"),
+            "currency": records.parse_currency, "image_url": records.parse_url,
+            "attributes": records.parse_attributes,
         }[field]  # fmt: skip
         parsed = json.loads(json.dumps(value), parse_float=Decimal)
         if fits:
             assert check(parsed) == parsed
         else:
-            with pytest.raises(records.BadRecord, match=field):
+            with pytest.raises(records.InvalidRecord, match=field):
                 check(parsed)
 
     def test_an_apostrophe_in_a_link_of_a_source_is_escaped(self) -> None:
         from sync.providers import records
 
-        assert records.link("https://shop.example/men's.webp") == "https://shop.example/men%27s.webp"
+        assert records.parse_url("https://shop.example/men's.webp") == "https://shop.example/men%27s.webp"

@@ -9,9 +9,10 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from msgspec import structs
 
 from sync import runner, runs
-from sync.catalog import Catalog, CatalogAway
+from sync.catalog import CatalogClient, CatalogUnavailable
 from sync.postgres import Postgres
 from sync.providers import ExternalProduct, Page, Reject
 from sync.runner import Outcome, Parts
@@ -55,9 +56,9 @@ class Bench:
         self.http = http
         self.stop = asyncio.Event()
 
-    async def run(self, pages: Pages, run_id: UUID | None = None, patience: float = 60) -> Outcome:
+    async def run(self, pages: Pages, run_id: UUID | None = None, retry_seconds: float = 60) -> Outcome:
         run_id = run_id or (await runs.request(self.db, self.settings)).id
-        catalog = Catalog(self.settings, self.http, patience=patience)
+        catalog = CatalogClient(self.settings, self.http, retry_seconds=retry_seconds)
         return await runner.execute(run_id, Parts(self.db, catalog, lambda: Scripted(pages), self.stop))
 
 
@@ -101,9 +102,9 @@ class TestPages:
         run = await runs.request(bench.db, bench.settings)
         claimed = await runs.claim(bench.db, run.id)
         assert claimed and claimed.fence
-        staged = await Catalog(bench.settings, bench.http).open(run.source, run.id, claimed.fence)
+        staged = await CatalogClient(bench.settings, bench.http).open(run.source, run.id, claimed.fence)
         await staged.stage(Page(items=items(1, 10), next_cursor="a"))
-        await staged._stage(items(11, 500), (), staged._next_part())
+        await staged._stage(list(items(11, 500)), [], staged._next_chunk())
         rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 s'")
         part = await bench.run(pages, run.id)
         assert (part.outcome, part.attempt, asked) == ("succeeded", 2, ["a"])
@@ -131,6 +132,31 @@ class TestPages:
 
 
 class TestBadProvider:
+    async def test_products_that_break_the_contract_become_rejects(self, bench: Bench, products: Rows) -> None:
+        """An adapter of others may build its products without the checks of `sync.providers.records`."""
+        good = items(1, 1)[0]
+        bad = [
+            structs.replace(good, external_id="2", currency="dollars"),
+            structs.replace(good, external_id="3", currency="ZZZ"),
+            structs.replace(good, external_id="4", name="\u200b"),
+            structs.replace(good, external_id="5", price=Decimal("1.005")),
+            structs.replace(good, external_id="6", image_url="https://a b"),
+            structs.replace(good, external_id="7", attributes={"n": float("nan")}),
+            structs.replace(good, external_id="8", stock="many"),
+            structs.replace(good, external_id="x" * 201),
+        ]
+
+        async def pages(cursor: str | None) -> AsyncIterator[Page]:
+            yield Page(items=(*bad, good))
+
+        part = await bench.run(pages)
+        assert (part.outcome, part.counts.created, part.counts.rejected) == ("succeeded", 1, len(bad)), part.error
+        kept = products.execute("SELECT external_id, reason FROM catalog.import_rejects ORDER BY id").fetchall()
+        assert [(external_id, reason.partition(":")[0]) for external_id, reason in kept] == [
+            ("2", "currency"), ("3", "currency"), ("4", "name"), ("5", "price"), ("6", "image_url"),
+            ("7", "attributes"), ("8", "stock"), (None, "external_id"),
+        ]  # fmt: skip
+
     @pytest.mark.parametrize(
         "error, text",
         [
@@ -219,7 +245,7 @@ class TestStop:
 
 class TestCatalog:
     async def test_a_token_that_was_revoked_is_renewed_once(self, bench: Bench) -> None:
-        catalog = Catalog(bench.settings, bench.http)
+        catalog = CatalogClient(bench.settings, bench.http)
         catalog._token, catalog._expires = "not a token", float("inf")
         run = await runs.request(bench.db, bench.settings)
         staged = await catalog.open(run.source, run.id, 1)
@@ -230,7 +256,7 @@ class TestCatalog:
             yield Page(items=())
 
         bench.settings = settings_of(catalog_url="http://127.0.0.1:1", auth_url=bench.settings.auth_url)
-        part = await bench.run(pages, patience=0.5)
+        part = await bench.run(pages, retry_seconds=0.5)
         assert part.error == "catalog does not answer (ConnectError), for 0.5 s"
 
     async def test_it_does_not_repeat_what_is_refused(self, bench: Bench, settings_of: Make) -> None:
@@ -255,11 +281,11 @@ class TestCatalog:
             return httpx.Response(answers.pop(0), json=state)
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            staged = await Catalog(bench.settings, http).open("dummyjson", UUID(int=1), 1)
+            staged = await CatalogClient(bench.settings, http).open("dummyjson", UUID(int=1), 1)
             assert (staged.cursor, answers) == ("c", [])
             answers += [500] * 9
-            with pytest.raises(CatalogAway, match="catalog answers 500, for 1 s"):
-                await Catalog(bench.settings, http, patience=1).open("dummyjson", UUID(int=1), 1)
+            with pytest.raises(CatalogUnavailable, match="catalog answers 500, for 1 s"):
+                await CatalogClient(bench.settings, http, retry_seconds=1).open("dummyjson", UUID(int=1), 1)
 
 
 EVIL = """

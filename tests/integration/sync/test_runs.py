@@ -7,9 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from imports.messages import Counts
 from sync import runs
 from sync.postgres import Postgres
-from sync.runs import Counts, Run
+from sync.runs import Run
 from sync.settings import SyncSettings
 from tests.integration.sync.conftest import Make
 

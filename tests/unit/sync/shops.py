@@ -16,7 +16,7 @@ from sync.providers import (
     ProviderUnavailable,
 )
 from sync.providers.http import JsonClient
-from sync.providers.records import BadRecord, identity, money, reject, text
+from sync.providers.records import InvalidRecord, parse_id, parse_price, parse_text, reject
 
 
 class TokenShop:
@@ -57,17 +57,17 @@ class TokenShop:
         for record in records:
             try:
                 items.append(self._product(record))
-            except BadRecord as error:
+            except InvalidRecord as error:
                 rejects.append(reject(record, str(error), id_field="code"))
         return Page(items=tuple(items), rejects=tuple(rejects), next_cursor=cursor)
 
     def _product(self, record: Any) -> ExternalProduct:
         if not isinstance(record, dict):
-            raise BadRecord("record", "must be an object")
+            raise InvalidRecord("record", "must be an object")
         return ExternalProduct(
-            external_id=identity(record.get("code"), "code"),
-            name=text(record.get("label"), "label", most=300),
-            price=money(record.get("amount"), "amount"),
+            external_id=parse_id(record.get("code")),
+            name=parse_text(record.get("label"), "name"),
+            price=parse_price(record.get("amount")),
             currency="EUR",
             category="all",
         )
@@ -106,12 +106,12 @@ class RawPrices(TokenShop):
         return msgspec.structs.replace(super()._product(record), price=Decimal("12.501"))
 
 
-class DropsBadRecords(TokenShop):
+class DropsInvalidRecords(TokenShop):
     def _page(self, records: list[Any], cursor: str | None) -> Page:
         return Page(items=super()._page(records, cursor).items, next_cursor=cursor)
 
 
-class DiesOfBadRecords(TokenShop):
+class DiesOfInvalidRecords(TokenShop):
     def _page(self, records: list[Any], cursor: str | None) -> Page:
         return Page(items=tuple(self._product(record) for record in records), next_cursor=cursor)
 
@@ -200,9 +200,9 @@ BROKEN = {
     OnePage: "keeps to the page size",
     StartsAgain: "resumes after page 1 with exactly the rest",
     FloatPrices: "prices as Decimal",
-    RawPrices: "at most 2 places",
-    DropsBadRecords: "rejects 8 bad records, not 0",
-    DiesOfBadRecords: "BadRecord",
+    RawPrices: "price: must have at most 2 decimal places",
+    DropsInvalidRecords: "rejects 8 bad records, not 0",
+    DiesOfInvalidRecords: "InvalidRecord",
     CallsEverythingUnavailable: "not ProviderUnavailable",
     EndsQuietly: "instead of going on",
     WalksInCircles: "comes to an end",

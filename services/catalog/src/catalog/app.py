@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 from fastapi import FastAPI
 
-from catalog import docs, internal, products, routes
+from catalog import docs, import_routes, products, routes
 from catalog.settings import CatalogSettings
 from common import redis_client
 from common.health import Health, postgres_check, redis_check
@@ -44,4 +44,4 @@ def build(settings: CatalogSettings) -> Service:
             await cache.aclose()
             await db.close()
 
-    return create_app("catalog", settings, [routes.router, internal.router, docs.router], lifespan, checks)
+    return create_app("catalog", settings, [routes.router, import_routes.router, docs.router], lifespan, checks)

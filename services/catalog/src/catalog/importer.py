@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.changes import FIELDS
 from catalog.errors import StaleImport
-from catalog.schemas import ImportPage, ImportResult, ImportState
 from common.json_encoding import dumps
+from imports.messages import Counts, ImportPage, ImportState, Staged
 
 __all__ = ["merge", "open_run", "stage"]
 
@@ -84,19 +84,18 @@ async def open_run(session: AsyncSession, source: str, run_id: UUID, fence: int)
     return ImportState(cursor=None, staged=0, rejected=0, complete=False)
 
 
-async def stage(session: AsyncSession, source: str, run_id: UUID, page: ImportPage) -> dict[str, int]:
+async def stage(session: AsyncSession, source: str, run_id: UUID, page: ImportPage) -> Staged:
     """Keep a page's records and move the cursor; a page that is staged already changes nothing."""
-    state = await _locked(session, source, run_id, page.fence)
-    staged = {"staged": state.staged, "rejected": state.rejected}
+    state = await _locked(session, source, run_id, page.fencing_token)
     if state.complete or state.cursor != page.after:
         if page.cursor == state.cursor and (page.cursor is not None or state.complete):
-            return staged
+            return Staged(staged=state.staged, rejected=state.rejected)
         raise StaleImport(f"The last staged page ended at {state.cursor!r}, this one follows {page.after!r}.")
     await _copy(session, source, run_id, page)
     parameters = {
         "source": source, "cursor": page.cursor, "staged": len(page.items), "rejected": len(page.rejects),
     }  # fmt: skip
-    return dict((await session.execute(text(_ADVANCE), parameters)).one()._mapping)
+    return Staged(**(await session.execute(text(_ADVANCE), parameters)).one()._mapping)
 
 
 async def _copy(session: AsyncSession, source: str, run_id: UUID, page: ImportPage) -> None:
@@ -114,11 +113,11 @@ async def _copy(session: AsyncSession, source: str, run_id: UUID, page: ImportPa
                 await copy.write_row((source, run_id, reject.external_id, reject.reason, reject.payload))
 
 
-async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) -> ImportResult:
+async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) -> Counts:
     """Make the staged records products, in one switch; a second call returns what the first did."""
     state = await _locked(session, source, run_id, fence)
     if state.result is not None:
-        return ImportResult(**state.result)
+        return Counts(**state.result)
     if not state.complete:
         raise StaleImport("The pass is incomplete: its last page is not staged. Nothing was merged.")
     parameters = {"source": source}
@@ -130,7 +129,7 @@ async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) ->
         await session.execute(text("ANALYZE catalog.import_rows"))
     updated = (await session.execute(text(_UPDATE), parameters)).rowcount  # type: ignore[attr-defined]
     created = (await session.execute(text(_INSERT), parameters)).rowcount  # type: ignore[attr-defined]
-    result = ImportResult(
+    result = Counts(
         fetched=state.staged + state.rejected,
         created=created,
         updated=updated,
@@ -140,7 +139,7 @@ async def merge(session: AsyncSession, source: str, run_id: UUID, fence: int) ->
     await session.execute(text("DELETE FROM catalog.import_rows WHERE source = :source"), parameters)
     await session.execute(
         text("UPDATE catalog.imports SET result = CAST(:result AS jsonb), updated_at = now() WHERE source = :source"),
-        parameters | {"result": result.model_dump_json()},
+        parameters | {"result": dumps(result).decode()},
     )
     return result
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
 
-from common import product
+from imports import rules
 
-__all__ = ["ImportPage", "ImportState", "Product", "ProductChange", "ProductIn", "ProductOut", "ProductPage"]
+__all__ = ["Product", "ProductChange", "ProductIn", "ProductOut", "ProductPage"]
 
 CENT = Decimal("0.01")
 
@@ -24,7 +24,7 @@ def _text(low: int, high: int) -> Any:
     return StringConstraints(strip_whitespace=True, min_length=low, max_length=high)
 
 
-VISIBLE = AfterValidator(product.visible)
+VISIBLE = AfterValidator(rules.visible)
 Name = Annotated[str, _text(1, 300), VISIBLE]
 Category = Annotated[str, _text(1, 100), VISIBLE]
 Brand = Annotated[str, _text(1, 200), VISIBLE]
@@ -33,17 +33,17 @@ Description = Annotated[str, _text(0, 20_000)]
 Price = Annotated[
     Decimal,
     BeforeValidator(_json_number, json_schema_input_type=float),
-    Field(gt=0, le=product.MAX_PRICE, max_digits=12, decimal_places=2, json_schema_extra={"multipleOf": 0.01}),
+    Field(gt=0, le=rules.MAX_PRICE, max_digits=12, decimal_places=2, json_schema_extra={"multipleOf": 0.01}),
 ]
 Currency = Annotated[
     str,
     StringConstraints(max_length=3),
-    AfterValidator(product.currency),
+    AfterValidator(rules.currency),
     Field(description="ISO 4217", json_schema_extra={"pattern": "^[A-Z]{3}$"}),
 ]
 Stock = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
-ImageUrl = Annotated[str, _text(1, 2000), AfterValidator(product.image_url), Field(json_schema_extra={"format": "uri"})]
-Attributes = Annotated[dict[str, Any], AfterValidator(product.attributes)]
+ImageUrl = Annotated[str, _text(1, 2000), AfterValidator(rules.image_url), Field(json_schema_extra={"format": "uri"})]
+Attributes = Annotated[dict[str, Any], AfterValidator(rules.attributes)]
 
 
 class ProductIn(BaseModel):
@@ -156,70 +156,3 @@ class Page(msgspec.Struct):
     skip: int
     limit: int
     next: str | None
-
-
-class ImportItem(msgspec.Struct, forbid_unknown_fields=True):
-    """A record from a provider; sync has validated it, and what the table cannot hold is refused again."""
-
-    external_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-    price: Decimal
-    category: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    description: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] = "USD"
-    brand: str | None = None
-    sku: str | None = None
-    stock: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
-    image_url: str | None = None
-    attributes: dict[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        if (
-            not self.price.is_finite()
-            or not 0 <= self.price <= product.MAX_PRICE
-            or self.price.quantize(CENT) != self.price
-        ):
-            raise ValueError(f"price must be 0 to {product.MAX_PRICE} with at most 2 decimals")
-
-
-class ImportReject(msgspec.Struct, forbid_unknown_fields=True):
-    external_id: str | None
-    reason: str
-    payload: str
-
-
-class ImportPage(msgspec.Struct, forbid_unknown_fields=True):
-    """A page that `after` led to; `cursor` leads to the next one and is null on the last page."""
-
-    fence: int
-    after: str | None
-    cursor: str | None
-    items: Annotated[list[ImportItem], msgspec.Meta(max_length=500)]
-    rejects: Annotated[list[ImportReject], msgspec.Meta(max_length=500)] = []
-
-
-class ImportFence(BaseModel):
-    """`fence` grows with every worker that takes the run over; a lower one is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    fence: Annotated[StrictInt, Field(ge=1)]
-
-
-class ImportState(BaseModel):
-    """Where to go on: after `cursor`, or to the merge if `complete`."""
-
-    cursor: str | None
-    staged: int
-    rejected: int
-    complete: bool
-
-
-class ImportResult(BaseModel):
-    """What the merge did."""
-
-    fetched: int
-    created: int
-    updated: int
-    unchanged: int
-    rejected: int

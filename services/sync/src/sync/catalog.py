@@ -1,113 +1,135 @@
-"""The only client of catalog's import routes: staged pages, then one merge."""
+"""The only client of catalog's import routes: pages are staged, then merged at once."""
 
 import asyncio
 import logging
 import random
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 import msgspec
 
 from common.json_encoding import dumps
+from imports.messages import MAX_ITEMS, RUN_PATH, Counts, Fence, ImportPage, ImportState, Reject, Staged
+from imports.product import ExternalProduct, checked
 from sync.providers import Page
-from sync.runs import Counts
+from sync.providers.records import reject
 from sync.settings import SyncSettings
 
-__all__ = ["Catalog", "CatalogAway", "CatalogRefused", "Import", "StaleRun"]
+__all__ = ["CatalogClient", "CatalogRejected", "CatalogUnavailable", "ImportSession", "StaleRun"]
 
 log = logging.getLogger(__name__)
 
-MAX_ITEMS = 500
-# A page that has to be staged in parts leaves cursors of our own between the source's.
-_PART = "\x1f"
+# A page that has to be staged in chunks leaves cursors of our own between the source's.
+_CHUNK = "\x1f"
+T = TypeVar("T")
 
 
 class StaleRun(Exception):
     """Another worker has gone on with the run: stop and touch nothing."""
 
 
-class CatalogRefused(Exception):
+class CatalogRejected(Exception):
     """Catalog or auth understood and said no; trying again does not help."""
 
 
-class CatalogAway(Exception):
+class CatalogUnavailable(Exception):
     """Catalog or auth did not serve for as long as we were ready to wait."""
 
 
-class Import:
+class ImportSession:
     """A run as catalog sees it: what is staged and where to go on."""
 
-    def __init__(self, catalog: "Catalog", path: str, fence: int, state: dict[str, Any]) -> None:
+    def __init__(self, catalog: "CatalogClient", path: str, fencing_token: int, state: ImportState) -> None:
         self._catalog = catalog
         self._path = path
-        self._fence = fence
-        self._staged_to: str | None = state["cursor"]
-        self.staged: int = state["staged"]
-        self.rejected: int = state["rejected"]
-        self.complete: bool = state["complete"]
+        self._fencing_token = fencing_token
+        self._staged_to = state.cursor
+        self.staged = state.staged
+        self.rejected = state.rejected
+        self.complete = state.complete
 
     @property
     def cursor(self) -> str | None:
         """The source's cursor of the next page; None at the start, and when the pass is complete."""
-        return (self._staged_to or "").partition(_PART)[0] or None
+        return (self._staged_to or "").partition(_CHUNK)[0] or None
 
     async def stage(self, page: Page) -> None:
-        """Keep a page in catalog, in parts if it is too big for one request."""
-        size = max(len(page.items), len(page.rejects))
+        """Keep a page in catalog, in chunks if it is too large for one request.
+
+        A product that breaks a rule of `imports.product` is staged as a reject; refused by catalog it ends the run.
+        """
+        items, faulty = _sort_out(page.items)
+        rejects = [*page.rejects, *faulty]
+        size = max(len(items), len(rejects))
         for first in range(0, max(size, 1), MAX_ITEMS):
             last = first + MAX_ITEMS >= size
             await self._stage(
-                page.items[first : first + MAX_ITEMS],
-                page.rejects[first : first + MAX_ITEMS],
-                page.next_cursor if last else self._next_part(),
+                items[first : first + MAX_ITEMS],
+                rejects[first : first + MAX_ITEMS],
+                page.next_cursor if last else self._next_chunk(),
             )
         self.complete = page.next_cursor is None
 
-    def _next_part(self) -> str:
-        cursor, _, part = (self._staged_to or "").partition(_PART)
-        return f"{cursor}{_PART}{int(part or 0) + 1}"
+    def _next_chunk(self) -> str:
+        cursor, _, chunk = (self._staged_to or "").partition(_CHUNK)
+        return f"{cursor}{_CHUNK}{int(chunk or 0) + 1}"
 
-    async def _stage(self, items: Any, rejects: Any, cursor: str | None) -> None:
-        body = {"fence": self._fence, "after": self._staged_to, "cursor": cursor, "items": items, "rejects": rejects}
-        answer = await self._catalog.call("POST", f"{self._path}/pages", body)
-        self._staged_to, self.staged, self.rejected = cursor, answer["staged"], answer["rejected"]
+    async def _stage(self, items: list[ExternalProduct], rejects: list[Reject], cursor: str | None) -> None:
+        page = ImportPage(
+            fencing_token=self._fencing_token, after=self._staged_to, cursor=cursor, items=items, rejects=rejects
+        )
+        answer = await self._catalog.call("POST", f"{self._path}/pages", page, Staged)
+        self._staged_to, self.staged, self.rejected = cursor, answer.staged, answer.rejected
 
     async def merge(self) -> Counts:
         """Make the staged records products, in one switch."""
-        return Counts(**await self._catalog.call("POST", f"{self._path}/merge", {"fence": self._fence}))
+        return await self._catalog.call("POST", f"{self._path}/merge", Fence(fencing_token=self._fencing_token), Counts)
 
 
-class Catalog:
-    """A connection to catalog that waits up to `patience` seconds for catalog and auth to serve."""
+def _sort_out(items: Sequence[ExternalProduct]) -> tuple[list[ExternalProduct], list[Reject]]:
+    """The items that keep the contract, and the others as rejects."""
+    good, rejects = [], []
+    for item in items:
+        try:
+            good.append(checked(item))
+        except ValueError as error:
+            rejects.append(reject(msgspec.structs.asdict(item), str(error), id_field="external_id"))
+    return good, rejects
 
-    def __init__(self, settings: SyncSettings, http: httpx.AsyncClient, *, patience: float = 60.0) -> None:
+
+class CatalogClient:
+    """Calls catalog, and tries again for up to `retry_seconds` while catalog or auth do not serve."""
+
+    def __init__(self, settings: SyncSettings, http: httpx.AsyncClient, *, retry_seconds: float = 60.0) -> None:
         self._settings = settings
         self._http = http
-        self._patience = patience
+        self._retry_seconds = retry_seconds
         self._token = ""
         self._expires = 0.0
 
-    async def open(self, source: str, run_id: UUID, fence: int) -> Import:
+    async def open(self, source: str, run_id: UUID, fencing_token: int) -> ImportSession:
         """Begin the import of a run, or take it up where it was left."""
-        path = f"/internal/imports/{source}/runs/{run_id}"
-        return Import(self, path, fence, await self.call("PUT", path, {"fence": fence}))
+        path = RUN_PATH.format(source=source, run_id=run_id)
+        state = await self.call("PUT", path, Fence(fencing_token=fencing_token), ImportState)
+        return ImportSession(self, path, fencing_token, state)
 
-    async def call(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """One request, repeated while catalog or auth are away: every route of an import may be repeated."""
-        content, give_up, pause = dumps(body), time.monotonic() + self._patience, 0.2
+    async def call(self, method: str, path: str, body: Fence, answer: type[T]) -> T:
+        """One request, repeated while catalog or auth are unavailable: every import route may be called twice."""
+        content, give_up, pause = dumps(body), time.monotonic() + self._retry_seconds, 0.2
         while True:
             try:
-                return await self._try(method, path, content)
-            except CatalogAway as error:
+                return _decode("catalog", await self._try(method, path, content), answer)
+            except CatalogUnavailable as error:
                 if time.monotonic() + pause > give_up:
-                    raise CatalogAway(f"{error}, for {self._patience:g} s") from None
+                    raise CatalogUnavailable(f"{error}, for {self._retry_seconds:g} s") from None
                 log.warning("%s; trying again", error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                 pause = min(pause * 2, 5)
 
-    async def _try(self, method: str, path: str, content: bytes) -> dict[str, Any]:
+    async def _try(self, method: str, path: str, content: bytes) -> httpx.Response:
         for renewed in (False, True):
             token = await self._access_token(renew=renewed)
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -120,7 +142,7 @@ class Catalog:
                 break
         if answer.status_code == 409:
             raise StaleRun(_detail(answer))
-        return _body("catalog", answer)
+        return answer
 
     async def _access_token(self, *, renew: bool) -> str:
         if renew or time.monotonic() > self._expires:
@@ -129,8 +151,8 @@ class Catalog:
                 "client_id": "sync",
                 "client_secret": self._settings.sync_client_secret.get_secret_value(),
             }
-            url = f"{self._settings.auth_url}/auth/token"
-            token = _body("auth", await self._send("auth", self._http.build_request("POST", url, data=form)))
+            request = self._http.build_request("POST", f"{self._settings.auth_url}/auth/token", data=form)
+            token = _decode("auth", await self._send("auth", request), dict[str, Any])
             self._token, self._expires = token["access_token"], time.monotonic() + token["expires_in"] * 0.8
         return self._token
 
@@ -138,19 +160,19 @@ class Catalog:
         try:
             answer = await self._http.send(request)
         except httpx.TransportError as error:
-            raise CatalogAway(f"{service} does not answer ({type(error).__name__})") from None
+            raise CatalogUnavailable(f"{service} does not answer ({type(error).__name__})") from None
         if answer.status_code >= 500 or answer.status_code == 429:
-            raise CatalogAway(f"{service} answers {answer.status_code}")
+            raise CatalogUnavailable(f"{service} answers {answer.status_code}")
         return answer
 
 
-def _body(service: str, answer: httpx.Response) -> dict[str, Any]:
+def _decode(service: str, answer: httpx.Response, kind: type[T]) -> T:
     if answer.status_code != 200:
-        raise CatalogRefused(f"{service} answers {answer.status_code}: {_detail(answer)}")
+        raise CatalogRejected(f"{service} answers {answer.status_code}: {_detail(answer)}")
     try:
-        return msgspec.json.decode(answer.content, type=dict[str, Any])
+        return msgspec.json.decode(answer.content, type=kind)
     except msgspec.DecodeError:
-        raise CatalogRefused(f"{service} answers with something that is not JSON") from None
+        raise CatalogRejected(f"{service} answers with something that is not the JSON of its contract") from None
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -4,9 +4,10 @@ import asyncio
 import faulthandler
 import logging
 import signal
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from common import tracing
 from common.settings import load_settings
@@ -40,7 +41,7 @@ async def _run(run_id: UUID, settings: SyncSettings) -> dict[str, Any]:
     import httpx
 
     from sync import providers, runner
-    from sync.catalog import Catalog
+    from sync.catalog import CatalogClient
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -56,14 +57,15 @@ async def _run(run_id: UUID, settings: SyncSettings) -> dict[str, Any]:
     async with httpx.AsyncClient() as http:
         parts = runner.Parts(
             db=db,
-            catalog=Catalog(settings, http),
+            catalog=CatalogClient(settings, http),
             provider=lambda: providers.load(settings.external_api_provider, source),
             stop=stop,
             alive=lambda: faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True),
         )
         outcome = await runner.execute(run_id, parts)
     await db.close()
-    return asdict(outcome)
+    fields: dict[str, Any] = msgspec.to_builtins(outcome)
+    return fields
 
 
 def tick(source: str) -> dict[str, Any]:

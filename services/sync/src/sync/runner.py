@@ -4,18 +4,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from msgspec import structs
 
 from common import tracing
+from imports.messages import Counts
 from sync import runs
-from sync.catalog import Catalog, CatalogAway, CatalogRefused, StaleRun
+from sync.catalog import CatalogClient, CatalogRejected, CatalogUnavailable, StaleRun
 from sync.postgres import Fetch
 from sync.providers import ExternalAPIProvider, ProviderError
-from sync.runs import Counts, Run
+from sync.runs import Run
 
 __all__ = ["Outcome", "Parts", "execute", "patiently"]
 
@@ -37,7 +39,7 @@ class Parts:
     """What a run works with. `stop` says that the process has to end, `alive` hears that its loop still turns."""
 
     db: Fetch
-    catalog: Catalog
+    catalog: CatalogClient
     provider: Callable[[], ExternalAPIProvider]
     stop: asyncio.Event
     alive: Callable[[], None] = lambda: None
@@ -189,7 +191,7 @@ async def patiently(query: Callable[[], Awaitable[T]], seconds: float = DATABASE
 def _cause(error: Exception, part: Outcome) -> str:
     if isinstance(error, ProviderError):
         return f"page {part.pages + 1}: {type(error).__name__}: {error.detail}"
-    if isinstance(error, RunFailed | CatalogAway | CatalogRefused):
+    if isinstance(error, RunFailed | CatalogUnavailable | CatalogRejected):
         return str(error)
     log.error("unexpected error in a run", exc_info=error)
     return f"page {part.pages + 1}: unexpected {type(error).__name__}; see the worker's log"
@@ -201,7 +203,7 @@ def _log_end(run: Run, part: Outcome) -> None:
         "source": run.source,
         "attempt": run.attempt,
         "pages": part.pages,
-        "counts": asdict(part.counts),
+        "counts": structs.asdict(part.counts),
         "seconds": round(part.seconds, 3),
     }
     if part.error:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from imports.messages import Counts
 from sync.postgres import Fetch
 from sync.settings import SyncSettings
 
 __all__ = [
     "LEASE_SECONDS",
-    "Counts",
     "Run",
     "active",
     "by_id",
@@ -34,17 +34,6 @@ LEASE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of the records of a run."""
-
-    fetched: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """A row of sync.runs."""
 
@@ -65,7 +54,7 @@ class Run:
 
 
 _NAMES = tuple(field.name for field in fields(Run))[:-1]
-_COLUMNS = ", ".join((*_NAMES, *(field.name for field in fields(Counts))))
+_COLUMNS = ", ".join((*_NAMES, *Counts.__struct_fields__))
 
 
 def _runs(rows: list[tuple[Any, ...]]) -> list[Run]:

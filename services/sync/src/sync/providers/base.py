@@ -12,11 +12,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from decimal import Decimal
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import httpx
 import msgspec
+
+from imports.messages import Reject
+from imports.product import ExternalProduct
 
 __all__ = [
     "ExternalAPIProvider",
@@ -31,38 +33,6 @@ __all__ = [
     "ProviderUnavailable",
     "Reject",
 ]
-
-
-class ExternalProduct(msgspec.Struct, frozen=True, kw_only=True):
-    """One product as its source describes it, already within the limits of the catalog.
-
-    `attributes` holds JSON values whose fractions are `Decimal`: encode it with
-    `msgspec.json.Encoder(decimal_format="number")`, or every fraction becomes a string.
-    """
-
-    external_id: str
-    name: str
-    description: str = ""
-    price: Decimal
-    currency: str = "USD"
-    category: str
-    brand: str | None = None
-    sku: str | None = None
-    stock: int | None = None
-    image_url: str | None = None
-    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-class Reject(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is no product: why, and what it looked like.
-
-    `reason` names the field and the rule, never the value. `payload` is JSON with everything long cut out,
-    at most 2 KB of ASCII; it may be cut in the middle, so store it as text.
-    """
-
-    external_id: str | None
-    reason: str
-    payload: str
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +57,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 30.0
     """Seconds for one whole request, from the connection to the last byte of the body."""
     page_size: int = 100
-    """Records to ask for at a time; the catalog takes at most 500 in one page."""
+    """Records to ask for at a time; catalog takes `MAX_ITEMS` in one request, so a larger page needs several."""
     max_pages: int = 1_000
     max_records: int = 100_000
     max_page_bytes: int = 10_000_000
@@ -141,7 +111,7 @@ class ExternalAPIProvider(Protocol):
     """One external API. Built by `Provider(config: ProviderConfig)`, used by one task at a time.
 
     Register a class under the entry point group `products.providers`, and prove it with
-    `sync.providers.contract.ProviderContract`.
+    `sync.providers.testing.ProviderContract`.
     """
 
     name: ClassVar[str]

@@ -16,15 +16,15 @@ from sync.providers.base import (
 )
 from sync.providers.http import JsonClient
 from sync.providers.records import (
-    BadRecord,
-    extras,
-    identity,
-    link,
-    money,
-    optional_text,
+    InvalidRecord,
+    parse_attributes,
+    parse_id,
+    parse_optional_text,
+    parse_price,
+    parse_stock,
+    parse_text,
+    parse_url,
     reject,
-    stock,
-    text,
 )
 
 __all__ = ["DummyJSON"]
@@ -61,7 +61,7 @@ class DummyJSON:
 
     async def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
         """Every product, `page_size` at a time; see `ExternalAPIProvider`."""
-        at = _Place.read(cursor)
+        at = _Cursor.read(cursor)
         seen = {at.mark}
         while True:
             answer = await self._ask(skip=at.skip, limit=self._config.page_size)
@@ -91,10 +91,10 @@ class DummyJSON:
         """Close the connections; again is fine."""
         await self._client.aclose()
 
-    async def _ask(self, *, skip: int, limit: int) -> "_Answer":
-        return _Answer.read(await self._client.get({"limit": limit, "skip": skip}))
+    async def _ask(self, *, skip: int, limit: int) -> "_Page":
+        return _Page.read(await self._client.get({"limit": limit, "skip": skip}))
 
-    def _cut(self, at: "_Place", answer: "_Answer", cursor: str | None) -> Iterator[Page]:
+    def _cut(self, at: "_Cursor", answer: "_Page", cursor: str | None) -> Iterator[Page]:
         """The answer as pages of our size: a source may ignore `limit` and send everything at once."""
         size = self._config.page_size
         for end in range(size, max(len(answer.records), 1) + size, size):
@@ -102,7 +102,7 @@ class DummyJSON:
             within = at._replace(skip=at.skip + end, total=answer.total).write()
             yield Page(items=items, rejects=rejects, next_cursor=within if end < len(answer.records) else cursor)
 
-    def _is_last(self, answer: "_Answer", after: "_Place") -> bool:
+    def _is_last(self, answer: "_Page", after: "_Cursor") -> bool:
         if not answer.records and after.skip < answer.total:
             raise ProviderPagingError(f"The source states {answer.total} products and stops after {after.skip}.")
         # Ending quietly would look like a complete pass, and what is missing from one is removed.
@@ -114,12 +114,12 @@ class DummyJSON:
         return not full and after.skip >= answer.total
 
 
-class _Answer(NamedTuple):
+class _Page(NamedTuple):
     records: list[Any]
     total: int
 
     @classmethod
-    def read(cls, answer: object) -> "_Answer":
+    def read(cls, answer: object) -> "_Page":
         match answer:
             case {"products": list(records), "total": int(total)} if total >= 0 and not isinstance(total, bool):
                 return cls(records, total)
@@ -129,7 +129,7 @@ class _Answer(NamedTuple):
                 )
 
 
-class _Place(NamedTuple):
+class _Cursor(NamedTuple):
     """Where a pass is, with all that finding loops and caps needs, so that resuming changes neither."""
 
     skip: int = 0
@@ -138,7 +138,7 @@ class _Place(NamedTuple):
     mark: str = ""
 
     @classmethod
-    def read(cls, cursor: str | None) -> "_Place":
+    def read(cls, cursor: str | None) -> "_Cursor":
         if cursor is None:
             return cls()
         if not re.fullmatch(r"[0-9]{1,18}(:[0-9]{1,18}){2}:([0-9a-f]{16})?", cursor, re.ASCII):
@@ -149,14 +149,14 @@ class _Place(NamedTuple):
     def write(self) -> str:
         return ":".join(map(str, self))
 
-    def after(self, answer: _Answer) -> "_Place":
+    def after(self, answer: _Page) -> "_Cursor":
         mark = hashlib.sha256()
         for record in answer.records:
             note = reject(record, "")
             # Records without an id differ by what they hold.
             mark.update((note.external_id or note.payload).encode() + b"\n")
         skip = self.skip + len(answer.records)
-        return _Place(skip, self.pages + 1, answer.total, mark.hexdigest()[:16])
+        return _Cursor(skip, self.pages + 1, answer.total, mark.hexdigest()[:16])
 
 
 def _sort_out(records: list[Any]) -> tuple[tuple[ExternalProduct, ...], tuple[Reject, ...]]:
@@ -164,25 +164,25 @@ def _sort_out(records: list[Any]) -> tuple[tuple[ExternalProduct, ...], tuple[Re
     for record in records:
         try:
             items.append(_product(record))
-        except BadRecord as error:
+        except InvalidRecord as error:
             rejects.append(reject(record, str(error)))
     return tuple(items), tuple(rejects)
 
 
 def _product(record: object) -> ExternalProduct:
     if not isinstance(record, dict):
-        raise BadRecord("record", "must be an object")
+        raise InvalidRecord("record", "must be an object")
     return ExternalProduct(
-        external_id=identity(record.get("id")),
-        name=text(record.get("title"), "name", most=300),
-        description=optional_text(record.get("description"), "description", most=20_000) or "",
-        price=money(record.get("price")),
-        category=text(record.get("category"), "category", most=100),
-        brand=optional_text(record.get("brand"), "brand", most=200),
-        sku=optional_text(record.get("sku"), "sku", most=100),
-        stock=stock(record.get("stock")),
-        image_url=link(record.get("thumbnail")),
-        attributes=extras(_attributes(record)),
+        external_id=parse_id(record.get("id")),
+        name=parse_text(record.get("title"), "name"),
+        description=parse_optional_text(record.get("description"), "description") or "",
+        price=parse_price(record.get("price")),
+        category=parse_text(record.get("category"), "category"),
+        brand=parse_optional_text(record.get("brand"), "brand"),
+        sku=parse_optional_text(record.get("sku"), "sku"),
+        stock=parse_stock(record.get("stock")),
+        image_url=parse_url(record.get("thumbnail")),
+        attributes=parse_attributes(_attributes(record)),
     )
 
 

@@ -1,0 +1,92 @@
+"""The bodies of the import routes: what sync sends and what catalog answers, as JSON."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from imports.product import ExternalProduct, check
+
+__all__ = [
+    "MAX_ITEMS",
+    "MAX_PAYLOAD",
+    "RUN_PATH",
+    "Counts",
+    "Fence",
+    "ImportPage",
+    "ImportState",
+    "Reject",
+    "Staged",
+    "decode_page",
+]
+
+RUN_PATH = "/internal/imports/{source}/runs/{run_id}"
+MAX_ITEMS = 500
+MAX_PAYLOAD = 2048
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record that is no product: why, and what it looked like.
+
+    `reason` names the field and the rule, never the value. `payload` is JSON with everything long cut out,
+    at most 2 KB of ASCII; it may be cut in the middle, so store it as text.
+    """
+
+    external_id: Annotated[str, Meta(max_length=200)] | None
+    reason: Annotated[str, Meta(max_length=MAX_PAYLOAD)]
+    payload: Annotated[str, Meta(max_length=MAX_PAYLOAD)]
+
+
+class Fence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fencing token grows with every worker that takes the run over; a lower one is refused."""
+
+    fencing_token: Annotated[int, Meta(ge=1, le=2**63 - 1)] = msgspec.field(name="fence")
+
+
+class ImportPage(Fence, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A page that `after` led to; `cursor` leads to the next one and is null on the last page."""
+
+    after: str | None
+    cursor: str | None
+    items: Annotated[list[ExternalProduct], Meta(max_length=MAX_ITEMS)]
+    rejects: Annotated[list[Reject], Meta(max_length=MAX_ITEMS)] = []
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """How many records of a run are staged, and how many were rejected."""
+
+    staged: int
+    rejected: int
+
+
+class ImportState(Staged, frozen=True, kw_only=True):
+    """Where to go on: after `cursor`, or to the merge if `complete`."""
+
+    cursor: str | None
+    complete: bool
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What became of the records of a run."""
+
+    fetched: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+
+_page_decoder = msgspec.json.Decoder(ImportPage, float_hook=Decimal)
+
+
+def decode_page(body: bytes) -> ImportPage:
+    """Raises msgspec.ValidationError with the rule and the place, msgspec.DecodeError for what is not JSON."""
+    page = _page_decoder.decode(body)
+    for number, item in enumerate(page.items):
+        try:
+            check(item)
+        except ValueError as error:
+            field, _, rule = str(error).partition(": ")
+            raise msgspec.ValidationError(f"{rule} - at `$.items[{number}].{field}`") from None
+    return page
