@@ -339,7 +339,7 @@ def test_servers_that_the_user_brings(postgres: str, valkey_url: str) -> None:
         before = superuser.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolname ~ '_svc$'").fetchall()
         try:
             with running({"POSTGRES_URL": own, "REDIS_URL": f"{valkey_url.rpartition('/')[0]}/7"}) as launcher:
-                assert {it["name"] for it in launcher.stack["processes"]} == NAMES - {"postgres", "valkey"}
+                assert {it["name"] for it in launcher.stack["processes"]} == NAMES - {"postgres", "redis"}
                 assert f"PostgreSQL at {HOST}:" in launcher.output()
                 assert "postgres:" not in launcher.output()
                 url = f"{launcher.stack['gateway_url']}/products?limit=1"
