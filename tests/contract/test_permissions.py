@@ -14,6 +14,7 @@ from sync.settings import SyncSettings
 from tests.fixtures.apps import built, registered
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import Database
+from tests.fixtures.pages import PAGES as DOCUMENTATION
 from tests.fixtures.processes import SECRET
 from tests.fixtures.service import serving
 from tools import openapi
@@ -124,3 +125,25 @@ def test_the_document_asks_for_a_token_where_the_table_does() -> None:
     }
     assert {name for name, ways in declared.items() if {} in ways and len(ways) > 1} == {"POST /auth/register"}
     assert not [name for name, callers in table.items() if callers == IMPORTERS and name in declared]
+
+
+def test_the_readme_names_the_same_callers() -> None:
+    """Not every route has to be there; what is there exists, and is open to whom the README says."""
+    table = {
+        re.sub(r"{[a-z]+_id}", "{id}", name): callers
+        for names in PERMISSIONS.values()
+        for name, callers in names.items()
+    }
+    words = {"anyone": EVERYBODY, "with a refresh token": EVERYBODY, "logged in": ACCOUNTS, "admin": ADMINS}
+    rows = re.findall(
+        r"^\| (`.*?`) \| ([a-z ]+) \|",
+        DOCUMENTATION["README.md"].partition("## Endpoints\n")[2].partition("\n## ")[0],
+        re.M,
+    )
+    assert len(rows) > 10
+    for requests, who in rows:
+        method = "GET"
+        for text in re.findall(r"`([^`]+)`", requests):
+            method, path = text.split() if " " in text else (method, text)
+            if not PAGES.match(f"{method} {path}"):
+                assert table[f"{method} {path}"] == words[who], text

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 TODAY = date(2031, 2, 3)
 NEXT = "97.98.99"
 HEADING = re.compile(r"^## (?:\[Unreleased\]|\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d))$")
+WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["workspace"]["members"]
+MEMBERS = [str(path.relative_to(ROOT)) for pattern in WORKSPACE for path in sorted(ROOT.glob(pattern))]
 SECTIONS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
@@ -76,9 +79,7 @@ def test_the_version_is_written_into_every_file_that_names_it(clone: Path) -> No
     assert git(clone, "tag") == "", "it commits and tags nothing"
 
 
-@pytest.mark.parametrize(
-    "member", ["libs/common", "libs/imports", "services/auth", "services/catalog", "services/sync", "deploy/local"]
-)
+@pytest.mark.parametrize("member", MEMBERS)
 def test_packages_derive_the_version(member: str) -> None:
     assert ProjectMetadata(str(ROOT / member), PluginManager()).version == __version__
 

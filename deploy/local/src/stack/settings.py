@@ -66,8 +66,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     """Read the settings; a variable of the environment wins over the same one in .env."""
     merged = _dotenv(dotenv or Path(".env")) | dict(os.environ if environ is None else environ)
     return Settings(
-        port=_number(merged, "PORT", 8000, 0, LAST_PORT),
-        run_dir=Path(merged.get("RUN_DIR") or ".run").expanduser().absolute(),
+        port=_number(merged, "PORT", Settings.port, 0, LAST_PORT),
+        run_dir=Path(merged.get("RUN_DIR") or Settings.run_dir).expanduser().absolute(),
         replicas={name: _replicas(merged, name) for name in REPLICATED},
         external_api_url=merged.get("EXTERNAL_API_URL") or None,
         postgres_url=_url(merged, "POSTGRES_URL", "postgresql", "postgres", "postgresql+psycopg"),
