@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.render import SHAPES, Manifest, given, named, only, pods, render
+from tests.helm.render import CHART, SHAPES, Manifest, component, given, named, only, pods, render
 
 INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instance": "shop"}
 Way = tuple[str, str, str]
@@ -14,6 +14,7 @@ Way = tuple[str, str, str]
 APIS = ("auth", "catalog", "sync-api")
 PROCESSES = (*APIS, "worker", "scheduler")
 JOBS = ("migrate-auth", "migrate-catalog", "migrate-sync")
+OURS = {*PROCESSES, *JOBS, "test", "gateway", "provider", "postgres", "redis"}
 OUTSIDE = ("0.0.0.0/0", "::/0")
 
 
@@ -62,17 +63,22 @@ def peer(it: dict[str, Any]) -> str:
     return str(labels["app.kubernetes.io/component"] if labels.items() >= INSTANCE.items() else labels)
 
 
+def deployed(manifests: list[Manifest]) -> set[str]:
+    return {component(pod) for pod in pods(manifests).values()}
+
+
 def allowed(manifests: list[Manifest], direction: str) -> set[Way]:
-    """All ways by the rules of one direction; who is not named is anyone."""
+    """All ways by the rules of one direction; who is not named is anyone. A peer that is not deployed has no way."""
     found = set()
-    for component, policy in named(manifests, "NetworkPolicy").items():
+    for name, policy in named(manifests, "NetworkPolicy").items():
         for rule in policy["spec"].get(direction, []):
             key = "from" if direction == "ingress" else "to"
             others = tuple(map(peer, rule[key])) if key in rule else ("anyone",)
             ports = [f"{it['port']}{'' if it['protocol'] == 'TCP' else '/' + it['protocol']}" for it in rule["ports"]]
-            ends = (others, (component,)) if direction == "ingress" else ((component,), others)
+            ends = (others, (name,)) if direction == "ingress" else ((name,), others)
             found |= ways(*ends, *ports)
-    return found
+    absent = OURS - deployed(manifests)
+    return {way for way in found if not absent & {*way}}
 
 
 @pytest.mark.parametrize("shape", EXPECTED)
@@ -84,7 +90,7 @@ def test_the_ways_are_the_real_ones(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_both_ends_of_a_way_agree(shape: str) -> None:
     manifests = render(shape)
-    ours = pods(manifests).keys()
+    ours = deployed(manifests)
     ends = [{it for it in allowed(manifests, way) if {it[0], it[1]} <= ours} for way in ("ingress", "egress")]
     assert ends[0] == ends[1] != set()
 
@@ -95,9 +101,8 @@ def test_everything_else_is_denied_to_every_pod(shape: str) -> None:
     policies = named(manifests, "NetworkPolicy")
     deny = policies.pop("deny")["spec"]
     assert deny == {"podSelector": {"matchLabels": INSTANCE}, "policyTypes": ["Ingress", "Egress"]}
-    found = pods(manifests)
-    assert all(pod["metadata"]["labels"].items() >= INSTANCE.items() for pod in found.values())
-    assert policies.keys() == found.keys()
+    assert all(pod["metadata"]["labels"].items() >= INSTANCE.items() for pod in pods(manifests).values())
+    assert policies.keys() == deployed(manifests)
     assert {tuple(it["spec"]["policyTypes"]) for it in policies.values()} == {("Ingress", "Egress")}
 
 
@@ -109,6 +114,20 @@ def test_who_is_not_named_may_not_come_in() -> None:
     nobody: dict[str, Any] = {"gateways": [], "prometheus": [], "keda": []}
     manifests = render("01-minimal", *given({"networkPolicy": nobody}))
     assert {source for source, _, _ in allowed(manifests, "ingress")} == {*PROCESSES, *JOBS, "gateway", "test"}
+
+
+def test_no_port_of_external_apis_is_no_port_at_all() -> None:
+    egress = allowed(render("01-minimal", *given({"networkPolicy": {"external": {"ports": []}}})), "egress")
+    assert not [way for way in egress if way[1] in OUTSIDE]
+
+
+def test_a_policy_is_written_beside_its_component() -> None:
+    """Whoever reads a component's file sees its policy; only what is denied to all stands alone."""
+    files = {path.stem for path in (CHART / "templates").glob("*.yaml") if "kind: NetworkPolicy" in path.read_text()}
+    assert files == {
+        "auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "dummyjson", "postgres", "redis",
+        "migrations", "networkpolicy",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("store", [("postgres", 5432), ("redis", 6379)])

@@ -10,6 +10,7 @@ from tests.helm.render import (
     CHART,
     DEFAULTS,
     SHAPES,
+    TESTS,
     Manifest,
     containers,
     given,
@@ -110,7 +111,7 @@ def test_processes_are_asked_for_their_health(shape: str) -> None:
             assert asked["startupProbe"]["periodSeconds"] * asked["startupProbe"]["failureThreshold"] >= 60
             assert asked["livenessProbe"]["failureThreshold"] >= 3
         else:
-            assert ("readinessProbe" in asked) is (component not in JOBS | {"test"}), component
+            assert ("readinessProbe" in asked) is (component not in JOBS | TESTS), component
         named_ports = {it["name"] for it in container.get("ports", [])}
         assert {it["httpGet"]["port"] for it in asked.values() if "httpGet" in it} <= named_ports, component
 
@@ -125,7 +126,7 @@ def test_a_leaving_pod_serves_until_nobody_asks_it(shape: str) -> None:
     for component, pod in pods(manifests).items():
         http = any(it["name"] == "http" for it in own(pod).get("ports", []))
         assert ("lifecycle" in own(pod)) is http, component
-        if component in JOBS | STORES | {"test"}:
+        if component in JOBS | STORES | TESTS:
             continue
         wait = own(pod)["lifecycle"]["preStop"]["sleep"]["seconds"] if http else 0
         assert pod["spec"]["terminationGracePeriodSeconds"] > wait + settings["DRAIN_SECONDS"] + 30, component
@@ -157,7 +158,7 @@ def test_what_an_operator_adds_arrives_in_every_process() -> None:
     for component, pod in pods(render("03-everything")).items():
         if component in STORES:
             continue
-        spec, container, process = pod["spec"], own(pod), component not in JOBS | {"test"}
+        spec, container, process = pod["spec"], own(pod), component not in JOBS | TESTS
         assert all(it in container["env"] for it in PROCESS["extraEnv"]), component
         assert all(it in container["envFrom"] for it in PROCESS["extraEnvFrom"]), component
         assert all(it in container["volumeMounts"] for it in PROCESS["extraVolumeMounts"]), component
@@ -167,7 +168,7 @@ def test_what_an_operator_adds_arrives_in_every_process() -> None:
         # A sidecar would keep a pod that shall end from ending.
         assert spec.get("initContainers", []) == (PROCESS["initContainers"] if process else []), component
         assert [it for it in spec["containers"] if it != container] == (PROCESS["extraContainers"] if process else [])
-        if component != "test":
+        if component not in TESTS:
             assert pod["metadata"]["labels"].items() >= (PROCESS["podLabels"] | EVERYTHING["labels"]).items()
             assert pod["metadata"]["annotations"].items() >= PROCESS["podAnnotations"].items()
     for manifest in render("03-everything"):
@@ -220,7 +221,7 @@ def test_every_selector_finds_exactly_its_own_pods(shape: str) -> None:
     manifests = render(shape)
     for manifest in manifests:
         spec, component = manifest.get("spec", {}), manifest["metadata"]["labels"][COMPONENT]
-        own_pods = {"scheduler"} if component == "scheduler-metrics" else {component}
+        own_pods = {"scheduler-metrics": {"scheduler"}, "test": TESTS}.get(component, {component})
         if manifest["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
             assert found_by(manifests, spec["selector"]["matchLabels"]) == own_pods
         elif manifest["kind"] == "Service":
