@@ -12,9 +12,9 @@ INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instanc
 Way = tuple[str, str, str]
 
 APIS = ("auth", "catalog", "sync-api")
-PROCESSES = (*APIS, "worker", "scheduler")
+PROCESSES = (*APIS, "sync-worker", "sync-scheduler")
 JOBS = ("migrate-auth", "migrate-catalog", "migrate-sync")
-OURS = {*PROCESSES, *JOBS, "test", "gateway", "provider", "postgres", "redis"}
+OURS = {*PROCESSES, *JOBS, "test", "gateway", "dummyjson", "postgres", "redis"}
 OUTSIDE = ("0.0.0.0/0", "::/0")
 
 
@@ -25,14 +25,14 @@ def ways(sources: tuple[str, ...], targets: tuple[str, ...], *ports: int | str) 
 # What all shapes with all three services have.
 ALWAYS = (
     ways(("test",), APIS, 8000)
-    | ways(("catalog", "sync-api", "worker", "scheduler"), ("auth",), 8000)
-    | ways(("worker",), ("catalog",), 8000)
+    | ways(("catalog", "sync-api", "sync-worker", "sync-scheduler"), ("auth",), 8000)
+    | ways(("sync-worker",), ("catalog",), 8000)
     | ways(("monitoring",), PROCESSES, 9100)
     | ways((*PROCESSES, *JOBS, "test"), ("kube-system",), 53, "53/UDP")
 )
 GATEWAY = ways(("gateway",), APIS, 8000) | ways(("gateway",), ("kube-system",), 53, "53/UDP")
 BUNDLED = ways((*PROCESSES, *JOBS, "test"), ("postgres",), 5432) | ways(PROCESSES, ("redis",), 6379)
-WORLD = ways(("worker",), OUTSIDE, 80, 443)
+WORLD = ways(("sync-worker",), OUTSIDE, 80, 443)
 EXPECTED = {
     "01-minimal": ALWAYS | GATEWAY | BUNDLED | WORLD,
     "02-production": ALWAYS
@@ -43,10 +43,10 @@ EXPECTED = {
     "03-everything": ALWAYS
     | GATEWAY
     | BUNDLED
-    | ways(("worker",), (*OUTSIDE, "10.30.0.0/24"), 443)
+    | ways(("sync-worker",), (*OUTSIDE, "10.30.0.0/24"), 443)
     | ways(("ingress/traefik",), (*APIS, "gateway"), 8000)
-    | ways(("worker",), ("provider",), 8080)
-    | ways(("keda",), ("scheduler",), 9100)
+    | ways(("sync-worker",), ("dummyjson",), 8080)
+    | ways(("keda",), ("sync-scheduler",), 9100)
     | ways(PROCESSES, ("monitoring",), 4318),
     "05-replicas": ALWAYS | GATEWAY | BUNDLED | WORLD,
 }
@@ -150,7 +150,7 @@ def test_services_of_another_release_are_let_through(peers: list[dict[str, Any]]
     egress = allowed(render("01-minimal", *given(values)), "egress")
     there = "10.9.0.0/16" if peers else "anyone"
     assert {it for it in egress if it[2] == "8001"} == ways(
-        ("catalog", "sync-api", "worker", "scheduler"), (there,), 8001
+        ("catalog", "sync-api", "sync-worker", "sync-scheduler"), (there,), 8001
     )
     assert "auth" not in {name for way in egress for name in way}
 
@@ -172,7 +172,7 @@ def test_an_open_gateway_lets_in_who_is_named() -> None:
     ],
 )  # fmt: skip
 def test_no_external_api_is_in_a_private_network(address: str) -> None:
-    rules = named(render(), "NetworkPolicy")["worker"]["spec"]["egress"]
+    rules = named(render(), "NetworkPolicy")["sync-worker"]["spec"]["egress"]
     blocks = [it["ipBlock"] for rule in rules for it in rule["to"] if "ipBlock" in it]
     assert {it["cidr"] for it in blocks} == set(OUTSIDE)
 

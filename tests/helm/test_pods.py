@@ -21,7 +21,7 @@ from tests.helm.render import (
 )  # fmt: skip
 
 APIS = {"auth", "catalog", "sync-api"}
-HEADLESS = {"worker", "scheduler"}
+HEADLESS = {"sync-worker", "sync-scheduler"}
 JOBS = {"migrate-auth", "migrate-catalog", "migrate-sync"}
 STORES = {"postgres", "redis"}
 GIVEN = {"wait", "proxy"}
@@ -197,7 +197,7 @@ def test_a_process_may_differ_from_the_rest() -> None:
 )
 def test_the_image_is_as_the_values_say(shape: str, image: str) -> None:
     found = pods(render(shape))
-    repositories = {"gateway": "products-api-gateway", "provider": "products-api-provider"}
+    repositories = {"gateway": "products-api-gateway", "dummyjson": "products-api-dummyjson"}
     for component in found.keys() - STORES:
         assert own(found[component])["image"] == image.replace(
             "products-api", repositories.get(component, "products-api")
@@ -221,7 +221,7 @@ def test_every_selector_finds_exactly_its_own_pods(shape: str) -> None:
     manifests = render(shape)
     for manifest in manifests:
         spec, component = manifest.get("spec", {}), manifest["metadata"]["labels"][COMPONENT]
-        own_pods = {"scheduler-metrics": {"scheduler"}, "test": TESTS}.get(component, {component})
+        own_pods = {"sync-scheduler-metrics": {"sync-scheduler"}, "test": TESTS}.get(component, {component})
         if manifest["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
             assert found_by(manifests, spec["selector"]["matchLabels"]) == own_pods
         elif manifest["kind"] == "Service":

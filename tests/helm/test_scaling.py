@@ -40,12 +40,12 @@ def test_the_apis_scale_by_cpu() -> None:
 
 def test_one_api_may_scale_alone() -> None:
     scalers = named(render("05-replicas"), "HorizontalPodAutoscaler")
-    assert scalers.keys() == {"catalog", "worker"}
+    assert scalers.keys() == {"catalog", "sync-worker"}
     assert (scalers["catalog"]["spec"]["minReplicas"], scalers["catalog"]["spec"]["maxReplicas"]) == (2, 10)
 
 
 def test_workers_scale_by_an_external_metric() -> None:
-    spec = named(render("05-replicas", capabilities=()), "HorizontalPodAutoscaler")["worker"]["spec"]
+    spec = named(render("05-replicas", capabilities=()), "HorizontalPodAutoscaler")["sync-worker"]["spec"]
     labels = {"state": "queued", "namespace": "products"}
     metric = {"name": "products_sync_queue_jobs", "selector": {"matchLabels": labels}}
     target = {"type": "AverageValue", "averageValue": "1"}
@@ -56,18 +56,18 @@ def test_workers_scale_by_an_external_metric() -> None:
 def test_keda_asks_the_scheduler() -> None:
     manifests = render("03-everything")
     (scaled,) = only(manifests, "ScaledObject")
-    assert scaled["spec"]["scaleTargetRef"] == {"name": "shop-worker"}
+    assert scaled["spec"]["scaleTargetRef"] == {"name": "shop-sync-worker"}
     assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]) == (1, 8)
     (trigger,) = scaled["spec"]["triggers"]
     assert trigger["type"] == "metrics-api"
     assert trigger["metadata"] | {"valueLocation": ""} == {
-        "url": "http://shop-scheduler-metrics.products:9100/metrics", "format": "prometheus",
+        "url": "http://shop-sync-scheduler-metrics.products:9100/metrics", "format": "prometheus",
         "valueLocation": "", "targetValue": "2",
     }  # fmt: skip
-    service = named(manifests, "Service")["scheduler-metrics"]
-    assert service["metadata"]["name"] == "shop-scheduler-metrics"
+    service = named(manifests, "Service")["sync-scheduler-metrics"]
+    assert service["metadata"]["name"] == "shop-sync-scheduler-metrics"
     assert [(it["port"], it["targetPort"]) for it in service["spec"]["ports"]] == [(9100, "metrics")]
-    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "scheduler"
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "sync-scheduler"
 
 
 def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> None:
@@ -113,7 +113,7 @@ def test_metrics_are_scraped_from_each_process_once() -> None:
         if labels.items() <= pod["metadata"]["labels"].items()
         and any(it["name"] == "metrics" for it in pod["spec"]["containers"][0].get("ports", []))
     }  # fmt: skip
-    assert scraped == APIS | {"worker", "scheduler"}
+    assert scraped == APIS | {"sync-worker", "sync-scheduler"}
     annotated = {
         name for name, pod in pods(manifests).items()
         if pod["metadata"].get("annotations", {}).get("prometheus.io/port") == "9100"

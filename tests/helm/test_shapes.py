@@ -91,7 +91,7 @@ def test_each_service_may_be_left_out(service: str, tmp_path: Path) -> None:
     manifests = render("01-minimal", *given(values | {service: {"enabled": False}}))
     assert_valid(manifests, tmp_path)
     gone = {"auth": {"auth", "migrate-auth"}, "catalog": {"catalog", "migrate-catalog"}}
-    gone["sync"] = {"sync-api", "worker", "scheduler", "migrate-sync"}
+    gone["sync"] = {"sync-api", "sync-worker", "sync-scheduler", "migrate-sync"}
     # What cannot be promised without it is not tried.
     checks = {"auth": TESTS - {"test-health"}, "catalog": {"test-products", "test-sync"}, "sync": {"test-sync"}}
     assert pods(render()).keys() - pods(manifests).keys() == gone[service] | checks[service]

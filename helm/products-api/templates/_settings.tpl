@@ -14,7 +14,7 @@ kubelet joins a password with the rest of its URL.
 {{- if eq .service "sync" -}}
 {{- $_ := set $data "CATALOG_URL" (printf "http://%s-catalog:8000" $name) -}}
 {{- if $values.provider.enabled -}}
-{{- $_ := set $data "EXTERNAL_API_URL" (printf "http://%s-provider:8080/products" $name) -}}
+{{- $_ := set $data "EXTERNAL_API_URL" (printf "http://%s-dummyjson:8080/products" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $value := merge (dict) $values.settings .root.Values.global.settings -}}
