@@ -1,12 +1,16 @@
 """NetworkPolicies, written out: everything is denied but the real ways, and both ends of a way agree."""
 
+import re
 from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import Any
 
 import pytest
+import yaml
 
+from stack.chart import values as documented
 from tests.helm.render import CHART, SHAPES, Manifest, component, given, named, only, pods, render
+from tests.helm.schemas import faults
 
 INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instance": "shop"}
 Way = tuple[str, str, str]
@@ -37,7 +41,7 @@ EXPECTED = {
     "01-minimal": ALWAYS | GATEWAY | BUNDLED | WORLD,
     "02-production": ALWAYS
     | WORLD
-    | ways(("traefik",), APIS, 8000)
+    | ways(("traefik/traefik",), APIS, 8000)
     | ways((*PROCESSES, *JOBS, "test"), ("10.20.0.0/24",), 5432)
     | ways(PROCESSES, ("10.20.1.0/24",), 6380),
     "03-everything": ALWAYS
@@ -104,6 +108,31 @@ def test_everything_else_is_denied_to_every_pod(shape: str) -> None:
     assert all(pod["metadata"]["labels"].items() >= INSTANCE.items() for pod in pods(manifests).values())
     assert policies.keys() == deployed(manifests)
     assert {tuple(it["spec"]["policyTypes"]) for it in policies.values()} == {("Ingress", "Egress")}
+
+
+PEERS = [
+    (value.path, yaml.safe_load(example))
+    for value in documented((CHART / "values.yaml").read_text("utf-8"))
+    if value.path.startswith("networkPolicy.")
+    for example in re.findall(r"\[\{.*?\}\](?=[ ,.]|$)", value.meaning)
+]
+
+
+def test_peers_are_shown_for_all_that_may_be_elsewhere() -> None:
+    elsewhere = {f"{name}.peers" for name in ("auth", "catalog", "postgres", "redis", "tracing", "external")}
+    assert {path for path, _ in PEERS} == {f"networkPolicy.{name}" for name in ("gateways", *elsewhere)}
+
+
+@pytest.mark.parametrize(("path", "peers"), PEERS, ids=[path for path, _ in PEERS])
+def test_a_peer_that_is_shown_is_in_a_named_namespace_or_an_address(path: str, peers: list[dict[str, Any]]) -> None:
+    """A podSelector alone would look in the release's own namespace, where what is meant is not."""
+    assert all("ipBlock" in it or "kubernetes.io/metadata.name" in str(it["namespaceSelector"]) for it in peers)
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "shown"}}
+    assert not faults(policy | {"spec": {"podSelector": {}, "ingress": [{"from": peers}]}})
+    values: Any = peers
+    for key in reversed(path.split(".")):
+        values = {key: values}
+    assert render("01-minimal", *given(values))
 
 
 def test_one_value_turns_all_off() -> None:

@@ -12,6 +12,8 @@ from sync.settings import SyncSettings
 from tests.helm.render import SHAPES, given, named, only, pods, render
 
 APIS = {"auth", "catalog", "sync-api"}
+SERVING = APIS | {"gateway"}
+BACKGROUND = {"sync-worker", "sync-scheduler", "dummyjson"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -22,6 +24,43 @@ def test_a_deployment_has_replicas_or_an_autoscaler(shape: str) -> None:
     deployments = {it["metadata"]["name"]: it["spec"] for it in only(manifests, "Deployment")}
     assert len(scaled) == len(scalers) and scaled <= deployments.keys()
     assert {name for name, spec in deployments.items() if "replicas" not in spec} == scaled
+
+
+def replicas(*arguments: str) -> dict[str, int]:
+    """By component, of those that say it."""
+    manifests = render("01-minimal", "--set", "sync.provider.enabled=true", *arguments)
+    specs = {name: it["spec"] for name, it in named(manifests, "Deployment").items()}
+    return {name: spec["replicas"] for name, spec in specs.items() if "replicas" in spec}
+
+
+def test_more_pods_of_all_are_more_of_those_that_serve_requests() -> None:
+    assert replicas() == dict.fromkeys({*SERVING, *BACKGROUND}, 1)
+    assert replicas(*given({"global": {"process": {"replicas": 2}}})) == (
+        dict.fromkeys(SERVING, 2) | dict.fromkeys(BACKGROUND, 1)
+    )
+    own = {"worker": {"replicas": 3}, "scheduler": {"replicas": 2}, "provider": {"process": {"replicas": 4}}}
+    assert replicas(*given({"sync": own})) == (
+        dict.fromkeys(SERVING, 1) | {"sync-worker": 3, "sync-scheduler": 2, "dummyjson": 4}
+    )
+
+
+def test_autoscaling_of_all_is_not_of_those_that_have_no_load_of_their_own() -> None:
+    on = {"process": {"autoscaling": {"enabled": True}}}
+    manifests = render("01-minimal", "--set", "sync.provider.enabled=true", *given({"global": on}))
+    assert named(manifests, "HorizontalPodAutoscaler").keys() == SERVING
+    assert replicas(*given({"global": on}))["sync-scheduler"] == replicas(*given({"global": on}))["dummyjson"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "left_out"),
+    [
+        ("global.process", {*APIS, "gateway"}), ("catalog.api", {"catalog"}), ("gateway.process", {"gateway"}),
+        ("sync.worker", {"sync-worker"}), ("sync.scheduler", {"sync-scheduler"}),
+        ("sync.provider.process", {"dummyjson"}),
+    ],
+)  # fmt: skip
+def test_replicas_of_null_leave_the_field_to_kubectl_scale(path: str, left_out: set[str]) -> None:
+    assert replicas("--set", f"{path}.replicas=null") == dict.fromkeys({*SERVING, *BACKGROUND} - left_out, 1)
 
 
 def test_the_apis_scale_by_cpu() -> None:

@@ -137,9 +137,12 @@ ALL = {"auth", "migrate-auth", "catalog", "migrate-catalog", *SYNC}
         ({"global": {"redis": {"url": "redis://c"}}}, ALL),
         ({"global": {"process": {"replicas": 3, "podAnnotations": {"a": "b"}}, "image": {"tag": "9"}}}, set()),
         ({"networkPolicy": {"enabled": False}, "postgres": {"resources": {}}}, set()),
+        ({"global": {"configRevision": "2026-01-31"}}, ALL),
+        ({"global": {"configRevision": 2}}, ALL),
     ],
-    ids=["log level", "auth", "sync", "catalog's database", "redis", "not the process", "not the surroundings"],
-)
+    ids=["log level", "auth", "sync", "catalog's database", "redis", "not the process", "not the surroundings",
+         "revision", "revision as a number"],
+)  # fmt: skip
 def test_pods_roll_when_their_configuration_changes(values: dict[str, Any], changed: set[str]) -> None:
     before, after = checksums({}), checksums(values)
     assert {name for name, checksum in before.items() if checksum} == ALL

@@ -52,7 +52,7 @@ imagePullSecrets: {{ toJson . }}
 {{ $key }}: {{ toJson . }}
 {{- end }}
 {{- end }}
-volumes: {{ concat (list (dict "name" "tmp" "emptyDir" dict)) .process.extraVolumes | toJson }}
+volumes: {{ concat (list (dict "name" "tmp" "emptyDir" (dict "sizeLimit" "64Mi"))) .process.extraVolumes | toJson }}
 {{- end }}
 
 {{/* An image of this project: list root, image (repository, tag, digest; an empty tag is that of global.image). */}}
@@ -105,5 +105,5 @@ lifecycle: {preStop: {exec: {command: [sleep, {{ .process.preStopSeconds | quote
 {{- define "products-api.probes" -}}
 startupProbe: {httpGet: {path: /livez, port: {{ . }}}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 90}
 livenessProbe: {httpGet: {path: /livez, port: {{ . }}}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
-readinessProbe: {httpGet: {path: /health, port: {{ . }}}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 2}
+readinessProbe: {httpGet: {path: /health, port: {{ . }}}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 3}
 {{- end }}

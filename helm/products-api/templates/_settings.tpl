@@ -83,11 +83,12 @@ password (the name of its variable), passwordKey (the default key of a password)
 
 {{/*
 Changes when a service's pods must be replaced: dict root, service. Generated secrets never change; given ones are
-looked up, which needs a cluster (`helm template` sees none).
+looked up where there is a cluster, and where there is none (Argo CD, Flux, `helm template`) configRevision stands for them.
 */}}
 {{- define "products-api.checksum" -}}
 {{- $values := get .root.Values .service -}}
-{{- $given := list (include "products-api.settings" .) (include "products-api.urls" .) -}}
+{{- $revision := .root.Values.global.configRevision | default "" | toString -}}
+{{- $given := list $revision (include "products-api.settings" .) (include "products-api.urls" .) -}}
 {{- $secrets := compact (list .root.Values.global.existingSecret $values.database.existingSecret .root.Values.global.redis.existingSecret) -}}
 {{- range $values.settingsFrom }}{{ $secrets = append $secrets .name }}{{ end -}}
 {{- range $secrets -}}

@@ -2,7 +2,7 @@
 
 {{/* The spec of a Deployment, all but its pods. */}}
 {{- define "products-api.deploymentSpec" -}}
-{{- if not .process.autoscaling.enabled -}}
+{{- if not (or .process.autoscaling.enabled (kindIs "invalid" .process.replicas)) -}}
 replicas: {{ .process.replicas }}
 {{ end -}}
 revisionHistoryLimit: 3
