@@ -85,7 +85,7 @@ def test_all_meet_the_standard_restricted(shape: str) -> None:
 def test_all_may_write_to_tmp_and_claim_what_they_need(shape: str) -> None:
     for component, pod in pods(render(shape)).items():
         mounts = {it["mountPath"]: it["name"] for it in own(pod)["volumeMounts"]}
-        # A limit would restart PostgreSQL at the upgrade from chart 0.2.0, and it writes nothing there.
+        # A limit would restart PostgreSQL at the next upgrade, and it writes nothing there.
         limit = {} if component == "postgres" else {"sizeLimit": "64Mi"}
         assert {"name": mounts["/tmp"], "emptyDir": limit} in pod["spec"]["volumes"], component
         for amount in ("requests", "limits"):
