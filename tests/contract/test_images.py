@@ -30,7 +30,8 @@ def test_an_image_has_the_labels_of_the_open_container_initiative(target: str) -
     }  # fmt: skip
     # The arguments are above the first stage, and a stage sees those that it names; late, since they change often.
     rest = STAGES[target].partition("ARG VERSION\nARG REVISION\nLABEL ")[2]
-    assert rest and not re.search(r"^(RUN|COPY|ADD) ", rest, re.M)
+    assert rest
+    assert not re.search(r"^(RUN|COPY|ADD) ", rest, re.M)
 
 
 def test_version_and_revision_stand_once() -> None:
@@ -44,5 +45,6 @@ def test_all_builds_pass_the_revision_on() -> None:
     assert "up: export REVISION = $(shell git rev-parse HEAD" in (ROOT / "Makefile").read_text("utf-8")
     assert '--build-arg REVISION="$revision"' in (ROOT / "deploy/skaffold/build.sh").read_text("utf-8")
     commands = re.findall(r"^docker build .*$", README, re.M)
-    assert len(commands) >= 5 and not [it for it in commands if "--build-arg REVISION " not in it]
+    assert len(commands) >= 5
+    assert not [it for it in commands if "--build-arg REVISION " not in it]
     assert README.count("export REVISION=$(git rev-parse HEAD)\n") == 2
