@@ -81,8 +81,11 @@ def test_a_release_whose_name_no_service_can_have_is_told_so(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["123", "true"])
 def test_a_release_with_a_name_that_yaml_would_misread(name: str) -> None:
-    done = helm("template", name, str(CHART), "--set", "global.name=shop")
+    scaled = given({"sync": {"worker": {"autoscaling": {"enabled": True, "by": "external"}}}})
+    done = helm("template", name, str(CHART), "--namespace", name, "--set", "global.name=shop", *scaled)
     assert set(re.findall(r"app.kubernetes.io/instance: (.+)", done.stdout)) == {f'"{name}"'}
+    for manifest in yaml.load_all(done.stdout, yaml.CSafeLoader):
+        assert not faults(manifest), manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("service", ELSEWHERE)

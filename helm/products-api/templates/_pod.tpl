@@ -6,7 +6,7 @@ that of the services), metrics (true: Prometheus scrapes it).
 
 {{/* The values of a process as JSON: list defaults, values that differ from them. */}}
 {{- define "products-api.process" -}}
-{{- mustMergeOverwrite (deepCopy (index . 0)) (index . 1) | toJson -}}
+{{- mustMergeOverwrite (deepCopy (first .)) (last . | default dict) | toJson -}}
 {{- end }}
 
 {{/* The security context of a pod: the user id. Meets Pod Security Standard "restricted". */}}

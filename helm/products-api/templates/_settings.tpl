@@ -5,23 +5,23 @@ kubelet joins a password with the rest of its URL.
 
 {{/* The data of a service's ConfigMap: dict root, service. Empty settings are left out. */}}
 {{- define "products-api.settings" -}}
-{{- $name := include "products-api.fullname" .root -}}
-{{- $values := get .root.Values .service -}}
-{{- $data := dict "HOST" "0.0.0.0" "PORT" "8000" "METRICS_PORT" "9100" -}}
-{{- if ne .service "auth" -}}
-{{- $_ := set $data "AUTH_URL" (printf "http://%s-auth:8000" $name) -}}
-{{- end -}}
-{{- if eq .service "sync" -}}
-{{- $_ := set $data "CATALOG_URL" (printf "http://%s-catalog:8000" $name) -}}
-{{- if $values.provider.enabled -}}
-{{- $_ := set $data "EXTERNAL_API_URL" (printf "http://%s-dummyjson:8080/products" $name) -}}
-{{- end -}}
-{{- end -}}
-{{- range $key, $value := merge (dict) $values.settings .root.Values.global.settings -}}
-{{- $text := kindIs "string" $value | ternary $value (toJson $value) -}}
-{{- if $text }}{{ $_ := set $data $key $text }}{{ end -}}
-{{- end -}}
-{{- toYaml $data -}}
+{{- $name := include "products-api.fullname" .root }}
+{{- $values := get .root.Values .service }}
+{{- $data := dict "HOST" "0.0.0.0" "PORT" "8000" "METRICS_PORT" "9100" }}
+{{- if has .service (list "catalog" "sync") }}
+{{- $_ := set $data "AUTH_URL" (printf "http://%s-auth:8000" $name) }}
+{{- end }}
+{{- if eq .service "sync" }}
+{{- $_ := set $data "CATALOG_URL" (printf "http://%s-catalog:8000" $name) }}
+{{- if $values.provider.enabled }}
+{{- $_ := set $data "EXTERNAL_API_URL" (printf "http://%s-dummyjson:8080/products" $name) }}
+{{- end }}
+{{- end }}
+{{- range $key, $value := merge (dict) $values.settings .root.Values.global.settings }}
+{{- $text := kindIs "string" $value | ternary $value (toJson $value) }}
+{{- if $text }}{{ $_ := set $data $key $text }}{{ end }}
+{{- end }}
+{{- toYaml $data }}
 {{- end }}
 
 {{/* URLs that were given whole and so may hold a password, the data of a service's Secret: dict root, service. */}}
@@ -38,47 +38,56 @@ kubelet joins a password with the rest of its URL.
 {{- define "products-api.secretVariable" -}}
 - name: {{ index . 0 }}
   valueFrom: {secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}}
-{{ end }}
+{{- end }}
 
-{{/*
-DATABASE_URL or REDIS_URL: dict variable, from (url, existingSecret, key), urls (the Secret of "products-api.urls"),
-password (the name of its variable), passwordKey (the default key of a password), bundledSecret, bundledKey, bundledUrl.
-*/}}
-{{- define "products-api.url" -}}
-{{- if and .from.url .from.existingSecret -}}
-{{ include "products-api.secretVariable" (list .password .from.existingSecret (.from.key | default .passwordKey)) -}}
-- {name: {{ .variable }}, value: {{ .from.url | quote }}}
-{{- else if .from.existingSecret -}}
-{{ include "products-api.secretVariable" (list .variable .from.existingSecret (.from.key | default .variable)) }}
-{{- else if .from.url -}}
-{{ include "products-api.secretVariable" (list .variable .urls .variable) }}
-{{- else -}}
-{{ include "products-api.secretVariable" (list .password .bundledSecret .bundledKey) -}}
-- {name: {{ .variable }}, value: {{ .bundledUrl | quote }}}
-{{- end -}}
+{{/* DATABASE_URL, with the password in a variable of its own where the URL does not come whole from a Secret. */}}
+{{- define "products-api.databaseURL" -}}
+{{- $name := include "products-api.fullname" .root }}
+{{- $from := (get .root.Values .service).database }}
+{{- if and $from.url $from.existingSecret }}
+{{ include "products-api.secretVariable" (list "DATABASE_PASSWORD" $from.existingSecret ($from.key | default "password")) }}
+- {name: DATABASE_URL, value: {{ $from.url | quote }}}
+{{- else if $from.existingSecret }}
+{{ include "products-api.secretVariable" (list "DATABASE_URL" $from.existingSecret ($from.key | default "DATABASE_URL")) }}
+{{- else if $from.url }}
+{{ include "products-api.secretVariable" (list "DATABASE_URL" (printf "%s-%s" $name .service) "DATABASE_URL") }}
+{{- else }}
+{{ include "products-api.secretVariable" (list "DATABASE_PASSWORD" (include "products-api.secretName" .root) (printf "%s_DB_PASSWORD" (upper .service))) }}
+- {name: DATABASE_URL, value: "postgresql://{{ .service }}_svc:$(DATABASE_PASSWORD)@{{ $name }}-postgres:5432/products"}
+{{- end }}
+{{- end }}
+
+{{/* REDIS_URL, likewise. */}}
+{{- define "products-api.redisURL" -}}
+{{- $name := include "products-api.fullname" .root }}
+{{- $from := .root.Values.global.redis }}
+{{- if and $from.url $from.existingSecret }}
+{{ include "products-api.secretVariable" (list "REDIS_PASSWORD" $from.existingSecret ($from.key | default "REDIS_PASSWORD")) }}
+- {name: REDIS_URL, value: {{ $from.url | quote }}}
+{{- else if $from.existingSecret }}
+{{ include "products-api.secretVariable" (list "REDIS_URL" $from.existingSecret ($from.key | default "REDIS_URL")) }}
+{{- else if $from.url }}
+{{ include "products-api.secretVariable" (list "REDIS_URL" (printf "%s-%s" $name .service) "REDIS_URL") }}
+{{- else }}
+{{ include "products-api.secretVariable" (list "REDIS_PASSWORD" (include "products-api.secretName" .root) "REDIS_PASSWORD") }}
+- {name: REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ $name }}-redis:6379/0"}
+{{- end }}
 {{- end }}
 
 {{/* The variables of a service that come from Secrets: dict root, service. */}}
 {{- define "products-api.secretSettings" -}}
-{{- $name := include "products-api.fullname" .root -}}
-{{- $secret := include "products-api.secretName" .root -}}
-{{- $values := get .root.Values .service -}}
-{{- $common := dict "urls" (printf "%s-%s" $name .service) "bundledSecret" $secret -}}
-{{ include "products-api.url" (merge (dict "variable" "DATABASE_URL" "from" $values.database
-  "password" "DATABASE_PASSWORD" "passwordKey" "password" "bundledKey" (printf "%s_DB_PASSWORD" (upper .service))
-  "bundledUrl" (printf "postgresql://%s_svc:$(DATABASE_PASSWORD)@%s-postgres:5432/products" .service $name)) $common) }}
-{{ include "products-api.url" (merge (dict "variable" "REDIS_URL" "from" .root.Values.global.redis
-  "password" "REDIS_PASSWORD" "passwordKey" "REDIS_PASSWORD" "bundledKey" "REDIS_PASSWORD"
-  "bundledUrl" (printf "redis://:$(REDIS_PASSWORD)@%s-redis:6379/0" $name)) $common) }}
-{{ if eq .service "auth" -}}
+{{- $secret := include "products-api.secretName" .root }}
+{{- include "products-api.databaseURL" . }}
+{{- include "products-api.redisURL" . }}
+{{- if eq .service "auth" }}
 {{ include "products-api.secretVariable" (list "SECRET_KEY" $secret "SECRET_KEY") }}
-{{- end -}}
-{{ if ne .service "catalog" -}}
+{{- end }}
+{{- if has .service (list "auth" "sync") }}
 {{ include "products-api.secretVariable" (list "SYNC_CLIENT_SECRET" $secret "SYNC_CLIENT_SECRET") }}
-{{- end -}}
-{{ range $variable, $from := $values.settingsFrom -}}
+{{- end }}
+{{- range $variable, $from := (get .root.Values .service).settingsFrom }}
 {{ include "products-api.secretVariable" (list $variable $from.name $from.key) }}
-{{- end -}}
+{{- end }}
 {{- end }}
 
 {{/*
