@@ -27,6 +27,7 @@ reset: .venv/run ## Delete all data of the stack; lists it and asks first, unles
 	@$(PY) -m stack reset
 
 ##@ Run in containers
+up: export REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 up: ## Build and start with docker compose
 	docker compose up --build --detach --wait
 down: ## Stop and remove the containers

@@ -1,17 +1,18 @@
-"""Writes the tables of values into the chart's README, from the comments in values.yaml: `python -m tools.chart`."""
+"""Writes what the comments in values.yaml say into the chart's README and schema: `python -m tools.chart`."""
 
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
-__all__ = ["README", "Value", "rendered", "values"]
+__all__ = ["README", "SCHEMA", "Value", "described", "rendered", "values"]
 
 CHART = Path(__file__).parents[1] / "helm/products-api"
 README = CHART / "README.md"
+SCHEMA = CHART / "values.schema.json"
 MARK = "<!-- values -->\n"
 KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w.-]+):")
 
@@ -101,6 +102,32 @@ def rendered(readme: str, text: str) -> str:
     return head + "\n" + "\n".join(parts)
 
 
+def described(schema: str, text: str) -> str:
+    """The schema with the meaning of each value as its description.
+
+    A definition that several values share keeps the words of the first; what is in no comment has its own.
+    """
+    document = json.loads(schema)
+    done: set[int] = set()
+    for value in values(text):
+        node = document
+        for key in value.path.split("."):
+            node = _referred(document, node)["properties"][key]
+        if id(node) not in done:
+            node["description"] = value.meaning
+            done.add(id(node))
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _referred(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """A node itself, or the one in `document` that its $ref points to."""
+    while reference := node.get("$ref"):
+        node = document
+        for key in reference.removeprefix("#/").split("/"):
+            node = node[key]
+    return node
+
+
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
@@ -112,7 +139,8 @@ def _escaped(text: str) -> str:
 def main() -> None:
     text = (CHART / "values.yaml").read_text("utf-8")
     README.write_text(rendered(README.read_text("utf-8"), text), "utf-8")
-    print(f"wrote {README}")
+    SCHEMA.write_text(described(SCHEMA.read_text("utf-8"), text), "utf-8")
+    print(f"wrote {README} and {SCHEMA}")
 
 
 if __name__ == "__main__":

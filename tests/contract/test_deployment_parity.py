@@ -23,15 +23,13 @@ from stack.settings import load
 from sync.settings import SyncSettings
 from tests.contract.test_settings import PROMISED
 from tests.fixtures.stack import folder
-from tests.helm.render import CHART, Manifest, containers, only, pods, render
+from tests.helm.render import CHART, TESTS, Manifest, containers, only, pods, render
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text("utf-8")
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 KINDS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
-# What the launcher calls otherwise, because it numbers them.
-SYNC_NAMES = {"sync-worker": "worker", "sync-scheduler": "scheduler"}
 # Production is safe by default, a laptop convenient; the chart's pods drain while gateways learn that they leave.
 MEANT = {"APP_ENV", "ADMIN_REGISTRATION", "LOG_FORMAT", "DRAIN_SECONDS", "EXTERNAL_API_URL"}
 # Only to compose a URL of: the kubelet puts it together from a Secret.
@@ -65,12 +63,11 @@ def names(kind: type[ServiceSettings]) -> set[str]:
 
 
 def made(plan: Plan) -> dict[str, Process]:
-    """The launcher's processes, by the names that compose has."""
+    """The launcher's processes by name; it calls a migration otherwise than compose and chart."""
     migrations = [plan.migration(service) for service in KINDS]
     found = {}
     for spec in [*plan.services(), *migrations]:
-        name = SYNC_NAMES.get(spec.name, spec.name)
-        name = f"migrate-{name.removesuffix('-migrate')}" if name.endswith("-migrate") else name
+        name = f"migrate-{spec.name.removesuffix('-migrate')}" if spec.name.endswith("-migrate") else spec.name
         # The launcher passes on what it was given; a service reads only its own. A migration opens no port.
         settings = names(KINDS[spec.argv[2]]) & {*spec.env, *({"PORT", "METRICS_PORT"} if "migrate" in name else ())}
         found[name] = Process(tuple(spec.argv[2:]), frozenset(settings), door(spec.health_url, plan, spec.name))
@@ -124,8 +121,7 @@ def test_make_and_compose_start_the_same(plan: Plan) -> None:
 
 @needs_helm
 def test_compose_and_the_chart_start_the_same() -> None:
-    ours = {component: it for component, it in charted().items() if component != "test"}
-    assert ours == composed()
+    assert charted() == composed()
 
 
 def test_all_settings_of_the_code_and_no_others(plan: Plan) -> None:
@@ -149,7 +145,7 @@ def test_ports_have_the_same_numbers_and_names() -> None:
     manifests = render("01-minimal", *EVERYTHING)
     for component, pod in pods(manifests).items():
         if component not in COMPOSE:
-            assert component == "test"
+            assert component in TESTS
             continue
         opened = {it["name"]: it["containerPort"] for it in pod["spec"]["containers"][0].get("ports", [])}
         environment = COMPOSE[component].get("environment", {})
@@ -195,7 +191,7 @@ def compose_image(component: str) -> str:
 @needs_helm
 def test_what_ends_gets_the_same_time() -> None:
     for component, pod in pods(render("01-minimal", *EVERYTHING)).items():
-        if (grace := pod["spec"].get("terminationGracePeriodSeconds")) and component not in ("gateway", "provider"):
+        if (grace := pod["spec"].get("terminationGracePeriodSeconds")) and component not in ("gateway", "dummyjson"):
             given = int(COMPOSE[component]["stop_grace_period"].removesuffix("s"))
             assert grace == given or component == "redis", component
 

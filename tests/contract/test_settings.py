@@ -117,7 +117,8 @@ def test_compose_asks_for_known_names_only() -> None:
 @pytest.mark.parametrize(
     ("container", "service"),
     [
-        ("auth", "auth"), ("catalog", "catalog"), ("sync-api", "sync"), ("worker", "sync"), ("scheduler", "sync"),
+        ("auth", "auth"), ("catalog", "catalog"),
+        ("sync-api", "sync"), ("sync-worker", "sync"), ("sync-scheduler", "sync"),
         ("migrate-auth", "auth"), ("migrate-catalog", "catalog"), ("migrate-sync", "sync"),
     ],
 )  # fmt: skip

@@ -166,7 +166,7 @@ class TestSkaffold:
         deployments = [it for it in manifests if it["kind"] == "Deployment"]
         watched = {it["metadata"]["name"] for it in deployments if "'livenessProbe'" in str(it)}
         # With dev a process that fails waits for the next save.
-        processes = set() if "dev" in profiles else {"auth", "catalog", "sync-api", "worker", "scheduler"}
+        processes = set() if "dev" in profiles else {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler"}
         assert watched == {f"products-api-{it}" for it in {*processes, "gateway"}}
 
     @staticmethod

@@ -13,6 +13,8 @@ __all__ = [
     "CHART",
     "DEFAULTS",
     "SHAPES",
+    "TESTS",
+    "component",
     "containers",
     "given",
     "helm",
@@ -28,6 +30,8 @@ __all__ = [
 CHART = Path(__file__).parents[2] / "helm/products-api"
 SHAPES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*.yaml"))}
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+# The pods of `helm test`, one for each promise.
+TESTS = {"test-health", "test-login", "test-products", "test-sync"}
 CAPABILITIES = ("keda.sh/v1alpha1", "monitoring.coreos.com/v1")
 Manifest = dict[str, Any]
 
@@ -81,19 +85,19 @@ def only(manifests: list[Manifest], kind: str, name: str = "") -> list[Manifest]
 
 def named(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
     """The objects of a kind by their component."""
-    return {it["metadata"]["labels"]["app.kubernetes.io/component"]: it for it in only(manifests, kind)}
+    return {component(it): it for it in only(manifests, kind)}
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Every pod that would run, by its component, each with `metadata` and `spec`."""
-    found = {}
-    for manifest in manifests:
-        pod = (
-            manifest if manifest["kind"] == "Pod" else manifest["spec"].get("template") if "spec" in manifest else None
-        )
-        if manifest["kind"] in ("Deployment", "StatefulSet", "Job", "Pod") and pod:
-            found[pod["metadata"]["labels"]["app.kubernetes.io/component"]] = pod
-    return found
+    """Every pod that would run, with `metadata` and `spec`: by its component, those of `helm test` by their names."""
+    templates = [it["spec"]["template"] for it in manifests if it["kind"] in ("Deployment", "StatefulSet", "Job")]
+    found = {component(it): it for it in templates}
+    return found | {f"test-{it['metadata']['name'].rpartition('-test-')[2]}": it for it in only(manifests, "Pod")}
+
+
+def component(manifest: Manifest) -> str:
+    name: str = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+    return name
 
 
 def containers(pod: Manifest) -> list[Manifest]:

@@ -1,6 +1,11 @@
-"""A Job for each revision and service brings the schema up; it is no hook, so nothing waits in a circle."""
+"""A Job for each service brings its schema up; it is no hook, so nothing waits in a circle. Its pods cannot be changed,
+so it is called by what they are: what runs otherwise is another Job, and an equal release has an equal one."""
 
-from tests.helm.render import Manifest, given, only, render
+import re
+from itertools import combinations
+from typing import Any
+
+from tests.helm.render import CHART, Manifest, given, only, render
 
 
 def jobs(*arguments: str) -> dict[str, Manifest]:
@@ -28,6 +33,38 @@ def test_each_service_has_one_job_that_is_no_hook() -> None:
 def test_the_same_values_are_the_same_job() -> None:
     assert names("--timeout=5m") == names()
     assert names(*given({"gateway": {"enabled": False}, "sync": {"worker": {"replicas": 3}}})) == names()
+
+
+def test_an_upgrade_is_rendered_as_an_install() -> None:
+    """So `helm upgrade` with equal values changes nothing, in whatever revision of the release."""
+    templates = "".join(path.read_text("utf-8") for path in (CHART / "templates").rglob("*.*"))
+    assert names("--is-upgrade") == names()
+    assert not re.findall(r"\.Release\.(?:Revision|IsUpgrade|IsInstall)", templates)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "image": {"global": {"image": {"tag": "9.9.9"}}},
+    "pull policy": {"global": {"image": {"pullPolicy": "Always"}}},
+    "secret": {"global": {"configRevision": "2"}},
+    "setting": {"global": {"settings": {"LOG_LEVEL": "debug"}}},
+    "node": {"global": {"process": {"nodeSelector": {"disk": "ssd"}}}},
+    "resources": {"catalog": {"api": {"resources": {"limits": {"memory": "1Gi"}}}}},
+    "replicas": {"global": {"process": {"replicas": 3}}},
+    "sidecar": {"catalog": {"api": {"extraContainers": [{"name": "proxy", "image": "proxy:1"}]}}},
+    "label": {"global": {"labels": {"team": "catalog"}}},
+    "network": {"networkPolicy": {"enabled": False}},
+}
+
+
+def test_the_name_is_another_exactly_when_the_spec_is() -> None:
+    found = {name: jobs(*given(values))["catalog"] for name, values in VARIANTS.items()}
+    same = {pair for pair in combinations(found, 2) if found[pair[0]]["spec"] == found[pair[1]]["spec"]}
+    assert same == set(combinations(["nothing", "replicas", "sidecar", "network"], 2))
+    assert {
+        pair for pair in combinations(found, 2)
+        if found[pair[0]]["metadata"]["name"] == found[pair[1]]["metadata"]["name"]
+    } == same  # fmt: skip
 
 
 def test_another_image_is_another_job() -> None:

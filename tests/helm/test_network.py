@@ -1,19 +1,24 @@
 """NetworkPolicies, written out: everything is denied but the real ways, and both ends of a way agree."""
 
+import re
 from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.helm.render import SHAPES, Manifest, given, named, only, pods, render
+from stack.chart import values as documented
+from tests.helm.render import CHART, SHAPES, Manifest, component, given, named, only, pods, render
+from tests.helm.schemas import faults
 
 INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instance": "shop"}
 Way = tuple[str, str, str]
 
 APIS = ("auth", "catalog", "sync-api")
-PROCESSES = (*APIS, "worker", "scheduler")
+PROCESSES = (*APIS, "sync-worker", "sync-scheduler")
 JOBS = ("migrate-auth", "migrate-catalog", "migrate-sync")
+OURS = {*PROCESSES, *JOBS, "test", "gateway", "dummyjson", "postgres", "redis"}
 OUTSIDE = ("0.0.0.0/0", "::/0")
 
 
@@ -24,28 +29,28 @@ def ways(sources: tuple[str, ...], targets: tuple[str, ...], *ports: int | str) 
 # What all shapes with all three services have.
 ALWAYS = (
     ways(("test",), APIS, 8000)
-    | ways(("catalog", "sync-api", "worker", "scheduler"), ("auth",), 8000)
-    | ways(("worker",), ("catalog",), 8000)
+    | ways(("catalog", "sync-api", "sync-worker", "sync-scheduler"), ("auth",), 8000)
+    | ways(("sync-worker",), ("catalog",), 8000)
     | ways(("monitoring",), PROCESSES, 9100)
     | ways((*PROCESSES, *JOBS, "test"), ("kube-system",), 53, "53/UDP")
 )
 GATEWAY = ways(("gateway",), APIS, 8000) | ways(("gateway",), ("kube-system",), 53, "53/UDP")
 BUNDLED = ways((*PROCESSES, *JOBS, "test"), ("postgres",), 5432) | ways(PROCESSES, ("redis",), 6379)
-WORLD = ways(("worker",), OUTSIDE, 80, 443)
+WORLD = ways(("sync-worker",), OUTSIDE, 80, 443)
 EXPECTED = {
     "01-minimal": ALWAYS | GATEWAY | BUNDLED | WORLD,
     "02-production": ALWAYS
     | WORLD
-    | ways(("traefik",), APIS, 8000)
+    | ways(("traefik/traefik",), APIS, 8000)
     | ways((*PROCESSES, *JOBS, "test"), ("10.20.0.0/24",), 5432)
     | ways(PROCESSES, ("10.20.1.0/24",), 6380),
     "03-everything": ALWAYS
     | GATEWAY
     | BUNDLED
-    | ways(("worker",), (*OUTSIDE, "10.30.0.0/24"), 443)
+    | ways(("sync-worker",), (*OUTSIDE, "10.30.0.0/24"), 443)
     | ways(("ingress/traefik",), (*APIS, "gateway"), 8000)
-    | ways(("worker",), ("provider",), 8080)
-    | ways(("keda",), ("scheduler",), 9100)
+    | ways(("sync-worker",), ("dummyjson",), 8080)
+    | ways(("keda",), ("sync-scheduler",), 9100)
     | ways(PROCESSES, ("monitoring",), 4318),
     "05-replicas": ALWAYS | GATEWAY | BUNDLED | WORLD,
 }
@@ -62,17 +67,22 @@ def peer(it: dict[str, Any]) -> str:
     return str(labels["app.kubernetes.io/component"] if labels.items() >= INSTANCE.items() else labels)
 
 
+def deployed(manifests: list[Manifest]) -> set[str]:
+    return {component(pod) for pod in pods(manifests).values()}
+
+
 def allowed(manifests: list[Manifest], direction: str) -> set[Way]:
-    """All ways by the rules of one direction; who is not named is anyone."""
+    """All ways by the rules of one direction; who is not named is anyone. A peer that is not deployed has no way."""
     found = set()
-    for component, policy in named(manifests, "NetworkPolicy").items():
+    for name, policy in named(manifests, "NetworkPolicy").items():
         for rule in policy["spec"].get(direction, []):
             key = "from" if direction == "ingress" else "to"
             others = tuple(map(peer, rule[key])) if key in rule else ("anyone",)
             ports = [f"{it['port']}{'' if it['protocol'] == 'TCP' else '/' + it['protocol']}" for it in rule["ports"]]
-            ends = (others, (component,)) if direction == "ingress" else ((component,), others)
+            ends = (others, (name,)) if direction == "ingress" else ((name,), others)
             found |= ways(*ends, *ports)
-    return found
+    absent = OURS - deployed(manifests)
+    return {way for way in found if not absent & {*way}}
 
 
 @pytest.mark.parametrize("shape", EXPECTED)
@@ -84,7 +94,7 @@ def test_the_ways_are_the_real_ones(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_both_ends_of_a_way_agree(shape: str) -> None:
     manifests = render(shape)
-    ours = pods(manifests).keys()
+    ours = deployed(manifests)
     ends = [{it for it in allowed(manifests, way) if {it[0], it[1]} <= ours} for way in ("ingress", "egress")]
     assert ends[0] == ends[1] != set()
 
@@ -95,10 +105,34 @@ def test_everything_else_is_denied_to_every_pod(shape: str) -> None:
     policies = named(manifests, "NetworkPolicy")
     deny = policies.pop("deny")["spec"]
     assert deny == {"podSelector": {"matchLabels": INSTANCE}, "policyTypes": ["Ingress", "Egress"]}
-    found = pods(manifests)
-    assert all(pod["metadata"]["labels"].items() >= INSTANCE.items() for pod in found.values())
-    assert policies.keys() == found.keys()
+    assert all(pod["metadata"]["labels"].items() >= INSTANCE.items() for pod in pods(manifests).values())
+    assert policies.keys() == deployed(manifests)
     assert {tuple(it["spec"]["policyTypes"]) for it in policies.values()} == {("Ingress", "Egress")}
+
+
+PEERS = [
+    (value.path, yaml.safe_load(example))
+    for value in documented((CHART / "values.yaml").read_text("utf-8"))
+    if value.path.startswith("networkPolicy.")
+    for example in re.findall(r"\[\{.*?\}\](?=[ ,.]|$)", value.meaning)
+]
+
+
+def test_peers_are_shown_for_all_that_may_be_elsewhere() -> None:
+    elsewhere = {f"{name}.peers" for name in ("auth", "catalog", "postgres", "redis", "tracing", "external")}
+    assert {path for path, _ in PEERS} == {f"networkPolicy.{name}" for name in ("gateways", *elsewhere)}
+
+
+@pytest.mark.parametrize(("path", "peers"), PEERS, ids=[path for path, _ in PEERS])
+def test_a_peer_that_is_shown_is_in_a_named_namespace_or_an_address(path: str, peers: list[dict[str, Any]]) -> None:
+    """A podSelector alone would look in the release's own namespace, where what is meant is not."""
+    assert all("ipBlock" in it or "kubernetes.io/metadata.name" in str(it["namespaceSelector"]) for it in peers)
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "shown"}}
+    assert not faults(policy | {"spec": {"podSelector": {}, "ingress": [{"from": peers}]}})
+    values: Any = peers
+    for key in reversed(path.split(".")):
+        values = {key: values}
+    assert render("01-minimal", *given(values))
 
 
 def test_one_value_turns_all_off() -> None:
@@ -109,6 +143,20 @@ def test_who_is_not_named_may_not_come_in() -> None:
     nobody: dict[str, Any] = {"gateways": [], "prometheus": [], "keda": []}
     manifests = render("01-minimal", *given({"networkPolicy": nobody}))
     assert {source for source, _, _ in allowed(manifests, "ingress")} == {*PROCESSES, *JOBS, "gateway", "test"}
+
+
+def test_no_port_of_external_apis_is_no_port_at_all() -> None:
+    egress = allowed(render("01-minimal", *given({"networkPolicy": {"external": {"ports": []}}})), "egress")
+    assert not [way for way in egress if way[1] in OUTSIDE]
+
+
+def test_a_policy_is_written_beside_its_component() -> None:
+    """Whoever reads a component's file sees its policy; only what is denied to all stands alone."""
+    files = {path.stem for path in (CHART / "templates").glob("*.yaml") if "kind: NetworkPolicy" in path.read_text()}
+    assert files == {
+        "auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "dummyjson", "postgres", "redis",
+        "migrations", "networkpolicy",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("store", [("postgres", 5432), ("redis", 6379)])
@@ -131,7 +179,7 @@ def test_services_of_another_release_are_let_through(peers: list[dict[str, Any]]
     egress = allowed(render("01-minimal", *given(values)), "egress")
     there = "10.9.0.0/16" if peers else "anyone"
     assert {it for it in egress if it[2] == "8001"} == ways(
-        ("catalog", "sync-api", "worker", "scheduler"), (there,), 8001
+        ("catalog", "sync-api", "sync-worker", "sync-scheduler"), (there,), 8001
     )
     assert "auth" not in {name for way in egress for name in way}
 
@@ -153,7 +201,7 @@ def test_an_open_gateway_lets_in_who_is_named() -> None:
     ],
 )  # fmt: skip
 def test_no_external_api_is_in_a_private_network(address: str) -> None:
-    rules = named(render(), "NetworkPolicy")["worker"]["spec"]["egress"]
+    rules = named(render(), "NetworkPolicy")["sync-worker"]["spec"]["egress"]
     blocks = [it["ipBlock"] for rule in rules for it in rule["to"] if "ipBlock" in it]
     assert {it["cidr"] for it in blocks} == set(OUTSIDE)
 

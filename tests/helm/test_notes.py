@@ -119,6 +119,10 @@ def test_several_pods_by_autoscaling_are_several() -> None:
     assert not {it for it in unsafe(told("01-minimal", {"global": on})) if it.endswith(" has")}
 
 
+def test_pods_that_kubectl_scales_are_not_counted() -> None:
+    assert not {it for it in unsafe(told("01-minimal", {"global": {"process": {"replicas": None}}})) if "has" in it}
+
+
 def test_what_was_generated_outlives_the_release() -> None:
     assert "Secret shop-secrets was generated and outlives the release, like the volumes" in told("01-minimal", {})
     text = told("06-managed", {})

@@ -22,7 +22,7 @@ def test_the_tables_are_fresh() -> None:
 
 
 def test_production_cloudnativepg_and_a_managed_redis_are_shown() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert [block["kind"] for block in BLOCKS if "kind" in block] == ["Cluster"]
 
 

@@ -12,6 +12,8 @@ from sync.settings import SyncSettings
 from tests.helm.render import SHAPES, given, named, only, pods, render
 
 APIS = {"auth", "catalog", "sync-api"}
+SERVING = APIS | {"gateway"}
+BACKGROUND = {"sync-worker", "sync-scheduler", "dummyjson"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -22,6 +24,43 @@ def test_a_deployment_has_replicas_or_an_autoscaler(shape: str) -> None:
     deployments = {it["metadata"]["name"]: it["spec"] for it in only(manifests, "Deployment")}
     assert len(scaled) == len(scalers) and scaled <= deployments.keys()
     assert {name for name, spec in deployments.items() if "replicas" not in spec} == scaled
+
+
+def replicas(*arguments: str) -> dict[str, int]:
+    """By component, of those that say it."""
+    manifests = render("01-minimal", "--set", "sync.provider.enabled=true", *arguments)
+    specs = {name: it["spec"] for name, it in named(manifests, "Deployment").items()}
+    return {name: spec["replicas"] for name, spec in specs.items() if "replicas" in spec}
+
+
+def test_more_pods_of_all_are_more_of_those_that_serve_requests() -> None:
+    assert replicas() == dict.fromkeys({*SERVING, *BACKGROUND}, 1)
+    assert replicas(*given({"global": {"process": {"replicas": 2}}})) == (
+        dict.fromkeys(SERVING, 2) | dict.fromkeys(BACKGROUND, 1)
+    )
+    own = {"worker": {"replicas": 3}, "scheduler": {"replicas": 2}, "provider": {"process": {"replicas": 4}}}
+    assert replicas(*given({"sync": own})) == (
+        dict.fromkeys(SERVING, 1) | {"sync-worker": 3, "sync-scheduler": 2, "dummyjson": 4}
+    )
+
+
+def test_autoscaling_of_all_is_not_of_those_that_have_no_load_of_their_own() -> None:
+    on = {"process": {"autoscaling": {"enabled": True}}}
+    manifests = render("01-minimal", "--set", "sync.provider.enabled=true", *given({"global": on}))
+    assert named(manifests, "HorizontalPodAutoscaler").keys() == SERVING
+    assert replicas(*given({"global": on}))["sync-scheduler"] == replicas(*given({"global": on}))["dummyjson"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "left_out"),
+    [
+        ("global.process", {*APIS, "gateway"}), ("catalog.api", {"catalog"}), ("gateway.process", {"gateway"}),
+        ("sync.worker", {"sync-worker"}), ("sync.scheduler", {"sync-scheduler"}),
+        ("sync.provider.process", {"dummyjson"}),
+    ],
+)  # fmt: skip
+def test_replicas_of_null_leave_the_field_to_kubectl_scale(path: str, left_out: set[str]) -> None:
+    assert replicas("--set", f"{path}.replicas=null") == dict.fromkeys({*SERVING, *BACKGROUND} - left_out, 1)
 
 
 def test_the_apis_scale_by_cpu() -> None:
@@ -40,12 +79,12 @@ def test_the_apis_scale_by_cpu() -> None:
 
 def test_one_api_may_scale_alone() -> None:
     scalers = named(render("05-replicas"), "HorizontalPodAutoscaler")
-    assert scalers.keys() == {"catalog", "worker"}
+    assert scalers.keys() == {"catalog", "sync-worker"}
     assert (scalers["catalog"]["spec"]["minReplicas"], scalers["catalog"]["spec"]["maxReplicas"]) == (2, 10)
 
 
 def test_workers_scale_by_an_external_metric() -> None:
-    spec = named(render("05-replicas", capabilities=()), "HorizontalPodAutoscaler")["worker"]["spec"]
+    spec = named(render("05-replicas", capabilities=()), "HorizontalPodAutoscaler")["sync-worker"]["spec"]
     labels = {"state": "queued", "namespace": "products"}
     metric = {"name": "products_sync_queue_jobs", "selector": {"matchLabels": labels}}
     target = {"type": "AverageValue", "averageValue": "1"}
@@ -56,18 +95,18 @@ def test_workers_scale_by_an_external_metric() -> None:
 def test_keda_asks_the_scheduler() -> None:
     manifests = render("03-everything")
     (scaled,) = only(manifests, "ScaledObject")
-    assert scaled["spec"]["scaleTargetRef"] == {"name": "shop-worker"}
+    assert scaled["spec"]["scaleTargetRef"] == {"name": "shop-sync-worker"}
     assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]) == (1, 8)
     (trigger,) = scaled["spec"]["triggers"]
     assert trigger["type"] == "metrics-api"
     assert trigger["metadata"] | {"valueLocation": ""} == {
-        "url": "http://shop-scheduler-metrics.products:9100/metrics", "format": "prometheus",
+        "url": "http://shop-sync-scheduler-metrics.products:9100/metrics", "format": "prometheus",
         "valueLocation": "", "targetValue": "2",
     }  # fmt: skip
-    service = named(manifests, "Service")["scheduler-metrics"]
-    assert service["metadata"]["name"] == "shop-scheduler-metrics"
+    service = named(manifests, "Service")["sync-scheduler-metrics"]
+    assert service["metadata"]["name"] == "shop-sync-scheduler-metrics"
     assert [(it["port"], it["targetPort"]) for it in service["spec"]["ports"]] == [(9100, "metrics")]
-    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "scheduler"
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "sync-scheduler"
 
 
 def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> None:
@@ -113,7 +152,7 @@ def test_metrics_are_scraped_from_each_process_once() -> None:
         if labels.items() <= pod["metadata"]["labels"].items()
         and any(it["name"] == "metrics" for it in pod["spec"]["containers"][0].get("ports", []))
     }  # fmt: skip
-    assert scraped == APIS | {"worker", "scheduler"}
+    assert scraped == APIS | {"sync-worker", "sync-scheduler"}
     annotated = {
         name for name, pod in pods(manifests).items()
         if pod["metadata"].get("annotations", {}).get("prometheus.io/port") == "9100"

@@ -89,7 +89,7 @@ def test_given_secrets_of_all_sorts_make_none() -> None:
     assert not only(render("02-production"), "Secret")
     found = environment(render("02-production"))
     assert found["auth", "DATABASE_URL"] == ("products-auth-database", "DATABASE_URL")
-    assert found["worker", "REDIS_URL"] == ("products-redis", "REDIS_URL")
+    assert found["sync-worker", "REDIS_URL"] == ("products-redis", "REDIS_URL")
     assert found["auth", "SECRET_KEY"] == ("products-secrets", "SECRET_KEY")
     assert {name for name, _ in found.values()} == {
         "products-secrets", "products-redis", *(f"products-{service}-database" for service in SERVICES),
@@ -114,7 +114,7 @@ def test_names_that_yaml_would_misread_stay_text() -> None:
 
 def test_settings_from_secrets_win_over_those_of_the_chart() -> None:
     manifests = render("03-everything")
-    assert environment(manifests)["worker", "EXTERNAL_API_URL"] == ("supplier", "url")
+    assert environment(manifests)["sync-worker", "EXTERNAL_API_URL"] == ("supplier", "url")
     assert "EXTERNAL_API_URL" not in {name for service, name in environment(manifests) if service == "auth"}
 
 
@@ -123,7 +123,7 @@ def checksums(values: dict[str, Any]) -> dict[str, str | None]:
     return {name: pod["metadata"].get("annotations", {}).get("checksum/configuration") for name, pod in found.items()}
 
 
-SYNC = {"sync-api", "worker", "scheduler", "migrate-sync"}
+SYNC = {"sync-api", "sync-worker", "sync-scheduler", "migrate-sync"}
 ALL = {"auth", "migrate-auth", "catalog", "migrate-catalog", *SYNC}
 
 
@@ -137,9 +137,12 @@ ALL = {"auth", "migrate-auth", "catalog", "migrate-catalog", *SYNC}
         ({"global": {"redis": {"url": "redis://c"}}}, ALL),
         ({"global": {"process": {"replicas": 3, "podAnnotations": {"a": "b"}}, "image": {"tag": "9"}}}, set()),
         ({"networkPolicy": {"enabled": False}, "postgres": {"resources": {}}}, set()),
+        ({"global": {"configRevision": "2026-01-31"}}, ALL),
+        ({"global": {"configRevision": 2}}, ALL),
     ],
-    ids=["log level", "auth", "sync", "catalog's database", "redis", "not the process", "not the surroundings"],
-)
+    ids=["log level", "auth", "sync", "catalog's database", "redis", "not the process", "not the surroundings",
+         "revision", "revision as a number"],
+)  # fmt: skip
 def test_pods_roll_when_their_configuration_changes(values: dict[str, Any], changed: set[str]) -> None:
     before, after = checksums({}), checksums(values)
     assert {name for name, checksum in before.items() if checksum} == ALL

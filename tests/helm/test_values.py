@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from tests.helm.render import CHART, DEFAULTS, SHAPES, given, helm, refusal
+from tools.chart import described
 from tools.chart import values as documented
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
@@ -83,13 +84,53 @@ def undocumented(schema: dict[str, Any], node: Any, *path: str) -> Iterator[str]
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
     for key, inner in schema.get("properties", {}).items():
-        # helm gives the global values to every chart, and each chart a place of its own.
+        # helm gave the global values to every subchart, and each subchart a place of its own.
         if key in ("global", "service") and key not in node:
             continue
         if key not in node:
             yield ".".join((*path, key))
         else:
             yield from undocumented(inner, node[key], *path, key)
+
+
+def description(node: dict[str, Any]) -> str:
+    """Of a property, or of what its $ref points to."""
+    while "description" not in node and "$ref" in node:
+        reference, node = node["$ref"], SCHEMA
+        for key in reference.removeprefix("#/").split("/"):
+            node = node[key]
+    return str(node.get("description", ""))
+
+
+def properties(node: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """All properties of the schema and its definitions."""
+    for key, inner in node.items() if isinstance(node, dict) else ():
+        if key == "properties":
+            yield from (((*path, name), it) for name, it in inner.items())
+        yield from properties(inner, (*path, key))
+
+
+def test_every_property_is_described() -> None:
+    found = list(properties(SCHEMA))
+    assert len(found) > 200
+    assert not [path for path, node in found if not description(node)]
+
+
+def test_the_descriptions_are_those_of_the_comments() -> None:
+    schema = (CHART / "values.schema.json").read_text("utf-8")
+    assert described(schema, (CHART / "values.yaml").read_text("utf-8")) == schema, "run: make chart"
+    # A value that has a place of its own has its own words.
+    by_service = [SCHEMA["properties"][name]["properties"]["database"] for name in ("auth", "catalog", "sync")]
+    assert len({it["properties"]["url"]["description"] for it in by_service}) == 3
+
+
+def test_values_that_an_upgrade_takes_over_from_subcharts_are_accepted() -> None:
+    """`--reuse-values` merges the old chart's values into them, and helm gave each subchart a place of its own."""
+    helped: dict[str, Any] = {name: {"global": DEFAULTS["global"]} for name in ("auth", "catalog", "sync", "service")}
+    old = json.loads(json.dumps(DEFAULTS["global"]))
+    del old["configRevision"]
+    done = helm("template", "shop", str(CHART), *given(helped | {"global": old | {"configRevision": None}}))
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_value_has_a_comment() -> None:

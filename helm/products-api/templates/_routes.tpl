@@ -1,5 +1,5 @@
 {{/* The public paths and who serves them: the whole of what is reachable from outside. */}}
-{{- define "products.routes" -}}
+{{- define "products-api.routes" -}}
 {{- if .Values.auth.enabled }}
 - {component: auth, prefixes: [/auth], paths: [/.well-known/jwks.json]}
 {{- end }}

@@ -20,10 +20,7 @@ from tests.helm.render import pods, render
 
 pytestmark = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not on PATH")
 
-# The chart's names of what the launcher runs.
-PROCESSES = {"worker": "sync-worker", "scheduler": "sync-scheduler"} | {
-    it: it for it in ("auth", "catalog", "sync-api")
-}
+PROCESSES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler")
 AWAY_WITHIN, BACK_WITHIN = 30.0, 30.0
 
 
@@ -76,8 +73,8 @@ def probes(launcher: Launcher, kind: str, speed: float) -> dict[str, Probe]:
     addresses = {it["name"]: it for it in launcher.stack["processes"]}
     rendered = pods(render())
     found = {}
-    for component, name in PROCESSES.items():
-        (container,) = rendered[component]["spec"]["containers"]
+    for name in PROCESSES:
+        (container,) = rendered[name]["spec"]["containers"]
         metrics = addresses[name]["metrics_url"].removesuffix("/metrics")
         ports = {"http": addresses[name]["url"] or "", "metrics": metrics}
         found[name] = Probe.of(container[f"{kind}Probe"], ports, speed)

@@ -1,0 +1,76 @@
+{{/*
+Rules that several components' policies share. A policy names our pods whether or not they are deployed: a selector
+that finds none lets nobody through.
+*/}}
+
+{{/* Peers: our pods of the named components: list root, component... */}}
+{{- define "products-api.peers" -}}
+{{- range rest . }}
+- podSelector:
+    matchLabels:
+      {{- include "products-api.selectorLabels" (dict "root" (first $) "component" .) | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Egress to a component at a port: list root, component, port. Where it is not part of this release, to the peers and
+the port in networkPolicy; no peers mean anywhere.
+*/}}
+{{- define "products-api.egress" -}}
+{{- $root := index . 0 }}
+{{- $component := index . 1 }}
+{{- if (get $root.Values $component).enabled }}
+- ports: [{port: {{ index . 2 }}, protocol: TCP}]
+  to:
+    {{- include "products-api.peers" (list $root $component) | nindent 4 }}
+{{- else }}
+{{- with get $root.Values.networkPolicy $component }}
+- ports: [{port: {{ .port }}, protocol: TCP}]
+  {{- with .peers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Egress to the collector of spans, if there is one. */}}
+{{- define "products-api.egressToCollector" -}}
+{{- if .Values.global.settings.OTEL_EXPORTER_OTLP_ENDPOINT }}
+{{- with .Values.networkPolicy.tracing }}
+- ports: [{port: {{ .port }}, protocol: TCP}]
+  {{- with .peers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Egress to DNS. */}}
+{{- define "products-api.egressToDNS" -}}
+{{- with .Values.networkPolicy.dns }}
+- ports: [{port: 53, protocol: TCP}, {port: 53, protocol: UDP}]
+  to:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* Ingress to an API from its clients, which come by a gateway, and from `helm test`. */}}
+{{- define "products-api.ingressFromClients" -}}
+- ports: [{port: 8000, protocol: TCP}]
+  from:
+    {{- include "products-api.peers" (list . "gateway" "test") | nindent 4 }}
+    {{- with .Values.networkPolicy.gateways }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* Ingress from Prometheus. */}}
+{{- define "products-api.ingressFromPrometheus" -}}
+{{- with .Values.networkPolicy.prometheus }}
+- ports: [{port: 9100, protocol: TCP}]
+  from:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
