@@ -55,9 +55,12 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             (ROUTES, "def x():\n    import auth.users"),
             (ROUTES, "import stack"),
             ("libs/common/src/common/app.py", "from catalog.app import build"),
+            ("libs/common/src/common/app.py", "from imports import rules"),
+            ("libs/imports/src/imports/product.py", "from sync import runs"),
         ],
         [
             (ROUTES, "from common import app\nfrom catalog import products\nfrom . import paging"),
+            (ROUTES, "from imports import rules"),
             ("deploy/local/src/stack/plan.py", "import sync"),
         ],
     ),
