@@ -23,13 +23,14 @@ async def get_run(session: AsyncSession, run_id: UUID) -> Run:
 
 async def active_run(session: AsyncSession, source: str) -> Run | None:
     """The one run of the source that is queued or running."""
-    return await session.scalar(select(Run).where(Run.source == source, Run.state.in_(ACTIVE)))
+    query = select(Run).where(Run.source == source, Run.state.in_(ACTIVE))
+    return (await session.scalars(query)).one_or_none()
 
 
 async def last_run(session: AsyncSession, source: str) -> Run | None:
     """The newest run of the source that has ended."""
-    ended = select(Run).where(Run.source == source, Run.state.in_(ENDED))
-    return await session.scalar(ended.order_by(Run.created_at.desc()).limit(1))
+    query = select(Run).where(Run.source == source, Run.state.in_(ENDED)).order_by(Run.created_at.desc()).limit(1)
+    return (await session.scalars(query)).one_or_none()
 
 
 async def list_sources(session: AsyncSession) -> Sequence[Row[tuple[str, str, str, datetime | None]]]:

@@ -86,7 +86,7 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     import httpx
 
     from sync import providers, runner
-    from sync.catalog import Catalog
+    from sync.catalog import CatalogClient
 
     shutdown = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, shutdown.set)
@@ -101,7 +101,7 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     async with httpx.AsyncClient() as http:
         dependencies = runner.RunDependencies(
             db=db,
-            catalog=Catalog(settings, http),
+            catalog=CatalogClient(settings, http),
             provider=lambda: providers.load(settings.external_api_provider, source),
             shutdown=shutdown,
         )

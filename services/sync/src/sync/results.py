@@ -5,19 +5,10 @@ from uuid import UUID
 
 import msgspec
 
+from imports.messages import Counts
 from sync.states import Outcome, TickOutcome
 
-__all__ = ["Counts", "JobEnded", "Report", "ReportPipe", "RunResult", "TickResult"]
-
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the records of a run."""
-
-    fetched: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
+__all__ = ["JobEnded", "Report", "ReportPipe", "RunResult", "TickResult"]
 
 
 class RunResult(msgspec.Struct, tag=True, kw_only=True):

@@ -13,11 +13,12 @@ import psycopg
 
 from common import tracing
 from common.postgres import Postgres
+from imports.messages import Counts
 from sync import runs, timings
-from sync.catalog import Catalog, CatalogAway, CatalogRefused, StaleRun
+from sync.catalog import CatalogClient, CatalogRejected, CatalogUnavailable, StaleRun
 from sync.database import retry_while_unavailable
 from sync.providers import ExternalAPIProvider, ProviderError
-from sync.results import Counts, RunResult
+from sync.results import RunResult
 from sync.runs import RunRow
 from sync.states import Outcome
 
@@ -38,7 +39,7 @@ class RunDependencies:
     """What a run works with. `shutdown` is set when the process has to end."""
 
     db: Postgres
-    catalog: Catalog
+    catalog: CatalogClient
     provider: Callable[[], ExternalAPIProvider]
     shutdown: asyncio.Event
 
@@ -159,7 +160,7 @@ def _describe(error: Exception, result: RunResult) -> str:
     if isinstance(error, ProviderError):
         text = f"page {result.pages + 1}: {type(error).__name__}: {error.detail}"
         return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]}..."
-    if isinstance(error, RunFailed | CatalogAway | CatalogRefused):
+    if isinstance(error, RunFailed | CatalogUnavailable | CatalogRejected):
         return str(error)
     log.error("unexpected error in a run", exc_info=error)
     return f"page {result.pages + 1}: unexpected {type(error).__name__}; see the worker's log"

@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 
 from common.postgres import Postgres
+from imports.messages import Counts
 from sync import timings
-from sync.results import Counts
 from sync.settings import SyncSettings
 from sync.states import RunState, Trigger
 
@@ -216,8 +216,11 @@ class SourceFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_figures(db: Postgres) -> list[SourceFigures]:
-    return await db.fetch_as(SourceFigures, """
+    return await db.fetch_as(
+        SourceFigures,
+        """
         SELECT name AS source, count(*) FILTER (WHERE state IN ('queued', 'running')) AS active,
             extract(epoch FROM max(finished_at) FILTER (WHERE state = 'succeeded'))::float8 AS succeeded_at
         FROM sync.sources LEFT JOIN sync.runs ON source = name GROUP BY name
-    """)
+    """,
+    )

@@ -26,6 +26,7 @@ from sync import database, monitoring, runs, timings
 from sync.gauges import SyncGauges
 from sync.queue import TICK, SafeJob, SafeQueue, connect, enqueue, open_queue, tick_id
 from sync.queue_state import SCHEDULERS
+from sync.runs import RunRow
 from sync.settings import SyncSettings
 from sync.shutdown import ShutdownFlag
 
@@ -106,7 +107,10 @@ def _next_slot(interval: int) -> float:
 
 
 class SchedulerLoop:
-    """What a scheduler does again and again; a step that fails is logged and tried at the next pass."""
+    """What a scheduler does again and again; a step that fails is logged and tried at the next pass.
+
+    RQ is not async, so what it does goes to a thread.
+    """
 
     def __init__(self, settings: SyncSettings, connection: Redis, db: Postgres) -> None:
         self._settings = settings
@@ -125,8 +129,8 @@ class SchedulerLoop:
             await asyncio.sleep(timings.PASS)
 
     async def run_pass(self) -> None:
-        """One pass. Its steps do not wait for each other: one may need what the others do not."""
-        steps = (self._heartbeat, self._request_initial, self._sweep, self._tick, self._clean)
+        """One pass. Its steps do not wait for each other: PostgreSQL may be away, or Redis."""
+        steps = (self._heartbeat, self._first_run, self._sweep, self._tick, self._clean)
         await asyncio.gather(*(self._guarded(step) for step in steps))
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
@@ -145,9 +149,9 @@ class SchedulerLoop:
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.zadd(SCHEDULERS, {self._name: now})
             pipeline.zremrangebyscore(SCHEDULERS, 0, now - timings.FORGET)
-            pipeline.execute()
+            await asyncio.to_thread(pipeline.execute)
 
-    async def _request_initial(self) -> None:
+    async def _first_run(self) -> None:
         """A source that was never synced is synced at once, and again after growing pauses until it succeeds."""
         if self._synced_once:
             return
@@ -155,31 +159,39 @@ class SchedulerLoop:
         self._synced_once = first.done
         if first.due and (run := await runs.request_initial(self._db, self._settings)):
             log.info("first run requested", extra={"run_id": str(run.id), "source": run.source})
-            enqueue(self._redis, run.id, run.attempt)
+            await self._enqueue(run)
 
     async def _sweep(self) -> None:
-        """Enqueue runs again whose message was lost or whose lease has expired."""
+        """Enqueue runs whose message was lost, or whose lease has expired."""
         for run in await runs.list_stalled(self._db):
-            if enqueue(self._redis, run.id, run.attempt):
-                log.warning("enqueued a stalled run again", extra={"run_id": str(run.id), "source": run.source})
+            if await self._enqueue(run):
+                fields = {"run_id": str(run.id), "source": run.source}
+                log.warning("enqueued a %s run that no worker works on", run.state, extra=fields)
+
+    async def _enqueue(self, run: RunRow) -> bool:
+        return await asyncio.to_thread(enqueue, self._redis, run.id, run.attempt)
 
     async def _tick(self) -> None:
         source, interval = self._settings.source, self._settings.interval
-        if tick_id(source) not in self._scheduler or time.monotonic() - self._asserted > timings.REASSERT:
+        scheduled = await asyncio.to_thread(self._scheduler.__contains__, tick_id(source))
+        if not scheduled or time.monotonic() - self._asserted > timings.REASSERT:
             overdue = await runs.is_overdue(self._db, source, interval)
-            self._scheduler.assert_tick(source, interval, overdue=overdue)
+            await asyncio.to_thread(self._scheduler.assert_tick, source, interval, overdue=overdue)
             self._asserted = time.monotonic()
-        self._scheduler.enqueue_jobs()
+        await asyncio.to_thread(self._scheduler.enqueue_jobs)
 
     async def _clean(self) -> None:
         """RQ's workers clean up too seldom."""
         if time.monotonic() - self._cleaned > timings.CLEAN:
-            queue = open_queue(self._redis)
-            clean_registries(queue)
-            clean_worker_registry(queue)
-            # What killed workers were about to do; PostgreSQL knows better.
-            self._redis.ltrim(queue.intermediate_queue_key, -100, -1)
+            await asyncio.to_thread(_clean_registries, open_queue(self._redis))
             self._cleaned = time.monotonic()
+
+
+def _clean_registries(queue: SafeQueue) -> None:
+    clean_registries(queue)
+    clean_worker_registry(queue)
+    # What killed workers were about to do; PostgreSQL knows better.
+    queue.connection.ltrim(queue.intermediate_queue_key, -100, -1)
 
 
 def schedule(settings: SyncSettings) -> None:

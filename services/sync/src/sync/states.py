@@ -28,8 +28,8 @@ class Trigger(StrEnum):
 class Outcome(StrEnum):
     """How one worker's part in a run ended.
 
-    `RELEASED`: the worker had to end, and another one goes on. `LOST`: another worker has the run. `SKIPPED`: it did not
-    need a worker. `ERROR` and `KILLED` are the worker's words for a job that raised, or that ended without a result.
+    `RELEASED`: the worker had to end, and another one goes on. `LOST`: another worker has the run. `SKIPPED`: it did
+    not need a worker. `ERROR` and `KILLED` are for a job that raised, or that ended without a word.
     """
 
     SUCCEEDED = "succeeded"

@@ -62,13 +62,13 @@ class SyncWorker(Worker):
             log_job_description=False,
         )
         self._settings = settings
-        self._shutdown = shutdown
+        self._shutdown_flag = shutdown
         self._parent = os.getpid()
         self._reports: ReportPipe
 
     def check_for_suspension(self, burst: bool) -> None:
         """End if the signal came before RQ listened to it."""
-        if self._shutdown.requested:
+        if self._shutdown_flag.requested:
             raise StopRequested
 
     def subscribe(self) -> None:
@@ -82,7 +82,7 @@ class SyncWorker(Worker):
         """Not told to Redis, which may be away when we have to end."""
 
     def request_stop(self, signum: int, frame: Any) -> None:
-        self._shutdown.requested = True
+        self._shutdown_flag.requested = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
