@@ -136,12 +136,9 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: PostgresServer
             await asyncio.sleep(0.05)
 
 
-async def test_a_job_outside_a_request_does_not_wait_forever(
-    own_postgres: PostgresServer, valkey_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("common.connection.DEFAULT_WAIT", 0.5)
+async def test_a_job_outside_a_request_does_not_wait_forever(own_postgres: PostgresServer, valkey_url: str) -> None:
     settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
-    db = Database(settings, application="test")
+    db = Database(settings, application="test", max_wait=0.5)
     async with db.transaction() as session:
         assert await session.scalar(text("SELECT 1")) == 1
         frozen = family(own_postgres)

@@ -125,7 +125,7 @@ def rows(sync_database: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
-def bell(valkey_url: str) -> Iterator["redis.Redis"]:
+def valkey(valkey_url: str) -> Iterator["redis.Redis"]:
     """A connection to an empty Valkey."""
     with redis.Redis.from_url(valkey_url) as connection:
         connection.flushall()
@@ -140,7 +140,7 @@ def own_valkey() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def settings_of(sync_database: str, valkey_url: str, rows: Any, bell: Any) -> Make:
+def settings_of(sync_database: str, valkey_url: str, rows: Any, valkey: Any) -> Make:
     """Settings of a sync with nothing in it."""
 
     def make(**values: Any) -> SyncSettings:
@@ -233,7 +233,7 @@ def launch(
     catalog_process: str,
     products: Any,
     rows: Any,
-    bell: Any,
+    valkey: Any,
     feed: Feed,
     tmp_path: Path,
 ) -> Iterator[Launch]:

@@ -43,7 +43,7 @@ async def without_redis(settings_of: Make, auth_process: Auth) -> AsyncIterator[
 
 class TestTrigger:
     async def test_admin_gets_a_run_and_the_doorbell_rings(
-        self, api: httpx.AsyncClient, auth_process: Auth, bell: "redis.Redis"
+        self, api: httpx.AsyncClient, auth_process: Auth, valkey: "redis.Redis"
     ) -> None:
         answer = await api.post("/sync/trigger", headers=auth_process.admin)
         assert answer.status_code == 202
@@ -66,20 +66,20 @@ class TestTrigger:
             "error": None,
         }
         # It rings once the answer has left.
-        await eventually(lambda: open_queue(bell).count)
-        (job_id,) = open_queue(bell).job_ids
+        await eventually(lambda: open_queue(valkey).count)
+        (job_id,) = open_queue(valkey).job_ids
         assert job_id == f"run-{body['run_id'].replace('-', '')}-0"
-        job = SafeJob.fetch(job_id, connection=bell)
+        job = SafeJob.fetch(job_id, connection=valkey)
         assert json.loads(job.data) == ["sync.jobs.run", None, [body["run_id"].replace("-", "")], {}]
 
     async def test_fifty_at_once_get_one_run(
-        self, api: httpx.AsyncClient, auth_process: Auth, rows: Rows, bell: "redis.Redis"
+        self, api: httpx.AsyncClient, auth_process: Auth, rows: Rows, valkey: "redis.Redis"
     ) -> None:
         answers = await asyncio.gather(*(api.post("/sync/trigger", headers=auth_process.admin) for _ in range(50)))
         assert {answer.status_code for answer in answers} == {202}
         assert len({answer.json()["run_id"] for answer in answers}) == 1
         assert rows.execute("SELECT count(*) FROM sync.runs").fetchone() == (1,)
-        await eventually(lambda: open_queue(bell).count)
+        await eventually(lambda: open_queue(valkey).count)
         status = (await api.get("/sync/status", headers=auth_process.admin)).json()
         assert status["queue"] == {"queued": 1, "started": 0, "failed": 0}
 

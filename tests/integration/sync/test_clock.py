@@ -70,14 +70,14 @@ def test_a_run_is_neither_stolen_nor_stuck(launch: Launch, rows: Rows, feed: Fee
     assert (done["state"], done["attempt"], done["fetched"]) == ("succeeded", 1, 194), done["error"]
 
 
-def test_ticks_go_on_after_a_clock_was_set_back(launch: Launch, rows: Rows, bell: Any, feed: Feed, skewed: Any) -> None:
+def test_ticks_go_on_after_a_clock_was_set_back(launch: Launch, rows: Rows, valkey: Any, feed: Feed, skewed: Any) -> None:
     before = launch("schedule", SYNC_INTERVAL_MINUTES="1")
     key, entry = "rq:scheduler:scheduled_jobs", tick_id("dummyjson")
-    until(lambda: bell.zscore(key, entry))
+    until(lambda: valkey.zscore(key, entry))
     before.process.terminate()
     before.process.wait(10)
     launch("schedule", SYNC_INTERVAL_MINUTES="1", **skewed(-HOUR))
-    until(lambda: bell.zscore(key, entry) <= time.time() - HOUR + 60, 20)
+    until(lambda: valkey.zscore(key, entry) <= time.time() - HOUR + 60, 20)
 
 
 def _epoch(stamp: str) -> float:

@@ -11,32 +11,32 @@ Rows = psycopg.Connection[Any]
 FAULTS = 'products_faults_injected_total{kind="source"}'
 
 
-def done(worker: Process, rows: Rows, bell: Any) -> tuple[dict[str, Any], float]:
+def done(worker: Process, rows: Rows, valkey: Any) -> tuple[dict[str, Any], float]:
     """A run to its end, and how many of its fetches failed on purpose."""
-    before, run_id = worker.figure(FAULTS), ask(rows, bell)
+    before, run_id = worker.figure(FAULTS), ask(rows, valkey)
     until(lambda: state(rows, run_id) not in ("queued", "running"))
     return run(rows, run_id), worker.figure(FAULTS) - before
 
 
 class TestSource:
     def test_three_tries_and_the_run_has_failed(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         worker = launch("work", FAULTS="source=1")
         until(worker.healthy)
-        failed, injected = done(worker, rows, bell)
+        failed, injected = done(worker, rows, valkey)
         assert failed["state"] == "failed"
         assert failed["error"].startswith("page 1: ProviderUnavailable: ") and " answered 503: " in failed["error"]
         assert (injected, feed.asked, names(products)) == (3, [], {})
 
     def test_retries_make_up_for_a_share(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         worker = launch("work", FAULTS="source=0.3")
         until(worker.healthy)
         everything = {str(item["id"]): item["title"] for item in feed.products}
         for _ in range(20):
-            ended, injected = done(worker, rows, bell)
+            ended, injected = done(worker, rows, valkey)
             # All or nothing: a run of two pages meets three faults in a row in one case of twenty.
             assert ended["state"] == "succeeded" or " answered 503: " in ended["error"]
             assert names(products) in (everything, {})

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from sync import runner, runs
 from sync.catalog import CatalogClient, CatalogUnavailable
-from sync.postgres import Postgres
+from common.postgres import Postgres
 from sync.providers import ExternalProduct, Page, Reject
 from sync.runner import Outcome, Parts
 from sync.settings import SyncSettings
@@ -65,7 +65,7 @@ class Bench:
 @pytest.fixture
 async def bench(settings_of: Make, catalog_process: str, auth_process: Auth, products: Rows) -> AsyncIterator[Bench]:
     settings = settings_of(catalog_url=catalog_process, auth_url=auth_process.url)
-    db = Postgres(settings, application="test")
+    db = database.connect(settings, "test")
     async with httpx.AsyncClient() as http:
         yield Bench(settings, db, http)
     await db.close()

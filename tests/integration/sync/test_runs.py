@@ -9,7 +9,7 @@ import pytest
 
 from imports.messages import Counts
 from sync import runs
-from sync.postgres import Postgres
+from common.postgres import Postgres
 from sync.runs import Run
 from sync.settings import SyncSettings
 from tests.integration.sync.conftest import Make
@@ -25,7 +25,7 @@ def settings(settings_of: Make) -> SyncSettings:
 @pytest.fixture
 async def dbs(settings: SyncSettings) -> AsyncIterator[list[Postgres]]:
     """Ten processes, as PostgreSQL sees them."""
-    connections = [Postgres(settings, application="test") for _ in range(10)]
+    connections = [database.connect(settings, "test") for _ in range(10)]
     yield connections
     for connection in connections:
         await connection.close()
@@ -35,7 +35,7 @@ def expire(rows: Rows) -> None:
     rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 ms' WHERE state = 'running'")
 
 
-async def claimed(db: Postgres, settings: SyncSettings) -> Run:
+async def claimed(db: Postgres, settings: SyncSettings) -> RunRow:
     run = await runs.claim(db, (await runs.request(db, settings)).id)
     assert run is not None
     return run
@@ -121,7 +121,7 @@ class TestLease:
         before = rows.execute("SELECT * FROM sync.runs").fetchall()
         assert not await runs.renew(dbs[0], old, pages=9, fetched=9, rejected=9)
         assert not await runs.finish(dbs[0], old, pages=9, counts=Counts(9), error="no")
-        assert not await runs.hand_back(dbs[0], old)
+        assert not await runs.release(dbs[0], old)
         assert rows.execute("SELECT * FROM sync.runs").fetchall() == before
         assert await runs.finish(dbs[1], new, pages=2, counts=Counts(fetched=5, created=5))
 
@@ -137,7 +137,7 @@ class TestLease:
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
     ) -> None:
         run = await claimed(dbs[0], settings)
-        assert await runs.hand_back(dbs[0], run)
+        assert await runs.release(dbs[0], run)
         assert await runs.request(dbs[1], settings) == await runs.active(dbs[2], settings.source)
         again = await runs.claim(dbs[1], run.id)
         assert again and again.attempt == 2 and again.started_at == run.started_at
@@ -154,10 +154,10 @@ class TestLease:
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
     ) -> None:
         run = await runs.request(dbs[0], settings)
-        assert await runs.waiting(dbs[0]) == []
+        assert await runs.list_stalled(dbs[0]) == []
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '3.1 s'")
-        assert [found.id for found in await runs.waiting(dbs[0])] == [run.id]
+        assert [found.id for found in await runs.list_stalled(dbs[0])] == [run.id]
         assert await runs.claim(dbs[0], run.id)
-        assert await runs.waiting(dbs[0]) == []
+        assert await runs.list_stalled(dbs[0]) == []
         expire(rows)
-        assert [found.id for found in await runs.waiting(dbs[0])] == [run.id]
+        assert [found.id for found in await runs.list_stalled(dbs[0])] == [run.id]

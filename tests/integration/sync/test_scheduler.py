@@ -11,10 +11,9 @@ import pytest
 import redis
 
 from sync import queue, runs
-from sync.initial import first_success
-from sync.postgres import Postgres
+from common.postgres import Postgres
 from sync.queue import open_queue
-from sync.scheduler import Passes
+from sync.scheduler import SchedulerLoop
 from sync.settings import SyncSettings
 from tests.integration.sync.conftest import Launch, Make, until
 
@@ -30,34 +29,34 @@ def settings(settings_of: Make) -> SyncSettings:
 
 
 @pytest.fixture
-async def schedulers(settings: SyncSettings) -> AsyncIterator[list[Passes]]:
+async def schedulers(settings: SyncSettings) -> AsyncIterator[list[SchedulerLoop]]:
     """Two schedulers."""
-    dbs = [Postgres(settings, application="test") for _ in range(2)]
-    yield [Passes(settings, queue.connect(settings), db) for db in dbs]
+    dbs = [database.connect(settings, "test") for _ in range(2)]
+    yield [SchedulerLoop(settings, queue.connect(settings), db) for db in dbs]
     for db in dbs:
         await db.close()
 
 
-def end_runs(rows: Rows, bell: "redis.Redis") -> None:
+def end_runs(rows: Rows, valkey: "redis.Redis") -> None:
     rows.execute("UPDATE sync.runs SET state = 'succeeded' WHERE state IN ('queued', 'running')")
-    bell.delete(QUEUED)
+    valkey.delete(QUEUED)
 
 
 class TestSchedule:
     async def test_first_pass_asks_for_the_first_run_and_schedules_the_tick(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         for scheduler in schedulers:
             await scheduler.run()
         assert rows.execute("SELECT trigger, state FROM sync.runs").fetchall() == [("initial", "queued")]
-        assert open_queue(bell).count == 1
-        at = bell.zscore(ENTRIES, TICK)
+        assert open_queue(valkey).count == 1
+        at = valkey.zscore(ENTRIES, TICK)
         assert at and at % 1800 == 0 and 0 < at - time.time() <= 1800
-        assert bell.zcard(ENTRIES) == 1
-        assert bell.ttl(f"rq:job:{TICK}") == -1
+        assert valkey.zcard(ENTRIES) == 1
+        assert valkey.ttl(f"rq:job:{TICK}") == -1
 
     async def test_a_first_run_that_failed_is_tried_again_after_growing_pauses(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis", settings: SyncSettings
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis", settings: SyncSettings
     ) -> None:
         async def passed(seconds: int) -> int:
             """Seconds pass, both schedulers look; how many runs there are then."""
@@ -74,101 +73,101 @@ class TestSchedule:
             ended = "UPDATE sync.runs SET state = %s, finished_at = now() WHERE state = 'queued'"
             assert rows.execute(ended, [state]).rowcount == 1
 
-        db = Postgres(settings, application="test")
+        db = database.connect(settings, "test")
         assert await passed(0) == 1
         for number, pause in enumerate((10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800), start=1):
-            assert (await first_success(db, settings.source, settings.interval)).retry_at is None
+            assert (await runs.first_sync(db, settings.source, settings.interval)).retry_at is None
             end("failed")
             assert await passed(pause - 2) == number
-            first = await first_success(db, settings.source, settings.interval)
+            first = await runs.first_sync(db, settings.source, settings.interval)
             assert first.retry_at and not first.due and not first.done
             assert await passed(3) == number + 1
         end("succeeded")
         assert await passed(100_000) == 11
-        assert (await first_success(db, settings.source, settings.interval)).done
+        assert (await runs.first_sync(db, settings.source, settings.interval)).done
         await db.close()
 
     async def test_reasserting_keeps_the_time(
-        self, schedulers: list[Passes], settings_of: Make, bell: "redis.Redis", settings: SyncSettings
+        self, schedulers: list[SchedulerLoop], settings_of: Make, valkey: "redis.Redis", settings: SyncSettings
     ) -> None:
         await schedulers[0].run()
-        bell.zadd(ENTRIES, {TICK: time.time() + 77})
-        at = bell.zscore(ENTRIES, TICK)
+        valkey.zadd(ENTRIES, {TICK: time.time() + 77})
+        at = valkey.zscore(ENTRIES, TICK)
         await schedulers[1].run()
-        db = Postgres(settings, application="test")
-        await Passes(settings, bell, db).run()
-        assert bell.zscore(ENTRIES, TICK) == at
-        await Passes(settings_of(sync_interval_minutes=10), bell, db).run()
+        db = database.connect(settings, "test")
+        await SchedulerLoop(settings, valkey, db).run()
+        assert valkey.zscore(ENTRIES, TICK) == at
+        await SchedulerLoop(settings_of(sync_interval_minutes=10), valkey, db).run()
         await db.close()
-        changed = bell.zscore(ENTRIES, TICK)
+        changed = valkey.zscore(ENTRIES, TICK)
         assert changed != at and changed and changed % 600 == 0
 
-    async def test_flushed_redis_heals(self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis") -> None:
+    async def test_flushed_redis_heals(self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis") -> None:
         await schedulers[0].run()
         rows.execute("UPDATE sync.runs SET created_at = created_at - interval '4 s'")
-        bell.flushall()
+        valkey.flushall()
         await schedulers[0].run()
-        assert bell.zscore(ENTRIES, TICK)
-        assert len(open_queue(bell).job_ids) == 1
+        assert valkey.zscore(ENTRIES, TICK)
+        assert len(open_queue(valkey).job_ids) == 1
 
     async def test_lost_job_of_the_entry_heals_within_a_minute(
-        self, schedulers: list[Passes], bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], valkey: "redis.Redis"
     ) -> None:
         await schedulers[0].run()
-        bell.delete(f"rq:job:{TICK}")
+        valkey.delete(f"rq:job:{TICK}")
         await schedulers[1].run()
-        assert bell.exists(f"rq:job:{TICK}") and bell.zscore(ENTRIES, TICK)
+        assert valkey.exists(f"rq:job:{TICK}") and valkey.zscore(ENTRIES, TICK)
 
     async def test_an_overdue_source_is_ticked_at_once(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         await schedulers[0].run()
-        end_runs(rows, bell)
+        end_runs(rows, valkey)
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '2 hours'")
-        bell.flushall()
+        valkey.flushall()
         await schedulers[0].run()
-        assert open_queue(bell).job_ids == [TICK]
-        at = bell.zscore(ENTRIES, TICK)
+        assert open_queue(valkey).job_ids == [TICK]
+        at = valkey.zscore(ENTRIES, TICK)
         assert at and at > time.time()
 
     async def test_a_due_tick_waits_once_however_often_it_is_due(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         await schedulers[0].run()
-        end_runs(rows, bell)
+        end_runs(rows, valkey)
         for _ in range(3):
-            bell.zadd(ENTRIES, {TICK: time.time() - 1})
+            valkey.zadd(ENTRIES, {TICK: time.time() - 1})
             for scheduler in schedulers:
                 await scheduler.run()
-        assert open_queue(bell).job_ids == [TICK]
+        assert open_queue(valkey).job_ids == [TICK]
 
     async def test_damaged_entries_do_not_stop_it(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis", tmp_path: Path
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis", tmp_path: Path
     ) -> None:
         await schedulers[0].run()
-        end_runs(rows, bell)
-        bell.zadd(ENTRIES, {b"no such job": 1, b"\xff\xfe": 2, b"gone": 3, b"poison": 4, TICK.encode(): 5})
-        bell.hset("rq:job:poison", mapping={"data": b"\x80\x04.", "status": "no status", "meta": evil(tmp_path / "x")})
+        end_runs(rows, valkey)
+        valkey.zadd(ENTRIES, {b"no such job": 1, b"\xff\xfe": 2, b"gone": 3, b"poison": 4, TICK.encode(): 5})
+        valkey.hset("rq:job:poison", mapping={"data": b"\x80\x04.", "status": "no status", "meta": evil(tmp_path / "x")})
         await schedulers[0].run()
-        assert bell.zcard(ENTRIES) == 1
-        assert open_queue(bell).job_ids == [TICK]
+        assert valkey.zcard(ENTRIES) == 1
+        assert open_queue(valkey).job_ids == [TICK]
         assert not (tmp_path / "x").exists()
 
 
 class TestTick:
     async def test_two_ticks_of_a_slot_make_one_run(
-        self, launch: Launch, schedulers: list[Passes], rows: Rows, bell: "redis.Redis"
+        self, launch: Launch, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         """Workers of their own do the ticks; the runs themselves fail, since no source is there."""
         await schedulers[0].run()
-        end_runs(rows, bell)
+        end_runs(rows, valkey)
         worker = launch("work", EXTERNAL_API_URL="http://127.0.0.1:1/products")
         ticks = 'products_sync_ticks_total{outcome="%s",source="dummyjson"}'
         for _ in range(2):
-            bell.zadd(ENTRIES, {TICK: time.time() - 1})
+            valkey.zadd(ENTRIES, {TICK: time.time() - 1})
             for scheduler in schedulers:
                 await scheduler.run()
-            until(lambda: open_queue(bell).count == 0)
+            until(lambda: open_queue(valkey).count == 0)
         until(lambda: worker.healthy() and worker.figure(ticks % "claimed") + worker.figure(ticks % "skipped") == 2)
         assert worker.figure(ticks % "claimed") == 1
         slots = rows.execute("SELECT count(*), count(DISTINCT slot) FROM sync.runs WHERE trigger = 'schedule'")
@@ -177,41 +176,41 @@ class TestTick:
 
 class TestSweep:
     async def test_an_expired_lease_is_rung_for_once_in_3_s(
-        self, schedulers: list[Passes], settings: SyncSettings, rows: Rows, bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], settings: SyncSettings, rows: Rows, valkey: "redis.Redis"
     ) -> None:
         await schedulers[0].run()
-        db = Postgres(settings, application="test")
+        db = database.connect(settings, "test")
         run = await runs.active(db, settings.source)
         assert run and await runs.claim(db, run.id)
         await db.close()
-        bell.delete(QUEUED)
+        valkey.delete(QUEUED)
         for scheduler in schedulers:
             await scheduler.run()
-        assert open_queue(bell).count == 0
+        assert open_queue(valkey).count == 0
         rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 s'")
         for scheduler in schedulers:
             await scheduler.run()
-        assert open_queue(bell).job_ids == [f"run-{run.id.hex}-1"]
+        assert open_queue(valkey).job_ids == [f"run-{run.id.hex}-1"]
 
     async def test_a_lost_word_is_said_again_and_a_waiting_one_is_not(
-        self, schedulers: list[Passes], rows: Rows, bell: "redis.Redis"
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         await schedulers[0].run()
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '1 minute'")
-        (rung,) = bell.keys("products:sync:rung:*")
-        bell.delete(rung)
+        (rung,) = valkey.keys("products:sync:enqueued:*")
+        valkey.delete(rung)
         await schedulers[0].run()
-        assert open_queue(bell).count == 1
-        bell.delete(rung, QUEUED)
+        assert open_queue(valkey).count == 1
+        valkey.delete(rung, QUEUED)
         await schedulers[0].run()
-        assert open_queue(bell).count == 1
+        assert open_queue(valkey).count == 1
 
     async def test_without_postgres_or_redis_a_pass_only_complains(
         self, settings_of: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings = settings_of(database_url="postgresql://x:y@127.0.0.1:1/z", redis_url="redis://127.0.0.1:1")
-        db = Postgres(settings, application="test")
-        passes = Passes(settings, queue.connect(settings), db)
+        db = database.connect(settings, "test")
+        passes = SchedulerLoop(settings, queue.connect(settings), db)
         for _ in range(2):
             await passes.run()
         said = [record.getMessage() for record in caplog.records if "fails" in record.getMessage()]

@@ -22,12 +22,12 @@ from tests.integration.sync.conftest import Feed, Gate, Launch, Process, product
 Rows = psycopg.Connection[Any]
 
 
-def ask(rows: Rows, bell: "redis.Redis") -> UUID:
+def ask(rows: Rows, valkey: "redis.Redis") -> UUID:
     """A queued run whose doorbell has rung."""
     rows.execute("INSERT INTO sync.sources (name, provider, url) VALUES ('dummyjson', 'x', 'x') ON CONFLICT DO NOTHING")
     found = rows.execute("INSERT INTO sync.runs (source, trigger) VALUES ('dummyjson', 'manual') RETURNING id")
     run_id: UUID = found.fetchone()[0]  # type: ignore[index]
-    queue.ring(bell, run_id, 0)
+    queue.enqueue(valkey, run_id, 0)
     return run_id
 
 
@@ -54,12 +54,12 @@ def horse(worker: Process) -> psutil.Process:
 
 class TestRun:
     def test_194_products_from_ring_to_end(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         worker = launch("work")
         until(worker.healthy)
         began = time.monotonic()
-        run_id = ask(rows, bell)
+        run_id = ask(rows, valkey)
         until(lambda: state(rows, run_id) not in ("queued", "running"))
         seconds = time.monotonic() - began
         done = run(rows, run_id)
@@ -72,24 +72,24 @@ class TestRun:
         assert worker.figure('products_sync_run_duration_seconds_count{source="dummyjson"}') == 1
 
     def test_second_run_of_the_same_data_changes_nothing(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         launch("work")
-        first = ask(rows, bell)
+        first = ask(rows, valkey)
         until(lambda: state(rows, first) == "succeeded")
         feed.products[7]["title"] = "Another"
-        second = ask(rows, bell)
+        second = ask(rows, valkey)
         until(lambda: state(rows, second) == "succeeded")
         done = run(rows, second)
         assert (done["created"], done["updated"], done["unchanged"]) == (0, 1, 193)
         assert names(products)["8"] == "Another"
 
     def test_a_record_that_is_no_product_is_kept_as_a_reject(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         feed.products[3] = product(4, price="12,5")
         launch("work")
-        run_id = ask(rows, bell)
+        run_id = ask(rows, valkey)
         until(lambda: state(rows, run_id) == "succeeded")
         assert (run(rows, run_id)["fetched"], run(rows, run_id)["rejected"]) == (194, 1)
         assert "4" not in names(products) and len(names(products)) == 193
@@ -97,44 +97,44 @@ class TestRun:
 
 class TestBadSource:
     def test_a_page_that_is_none_fails_the_run_and_touches_nothing(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         launch("work")
-        good = ask(rows, bell)
+        good = ask(rows, valkey)
         until(lambda: state(rows, good) == "succeeded")
         before = names(products)
         feed.fill(300)
         feed.before = lambda skip: (200, b"<html>Sorry</html>") if skip == 100 else None
-        bad = ask(rows, bell)
+        bad = ask(rows, valkey)
         until(lambda: state(rows, bad) == "failed")
         failed = run(rows, bad)
         assert failed["error"].startswith("page 2: ProviderAnswerInvalid: ")
         assert (failed["pages"], failed["fetched"], failed["created"]) == (1, 100, 0)
         assert names(products) == before
         feed.before = lambda skip: None
-        healed = ask(rows, bell)
+        healed = ask(rows, valkey)
         until(lambda: state(rows, healed) == "succeeded")
         assert len(names(products)) == 300
 
     def test_more_than_a_tenth_of_rejects_merges_nothing(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         feed.products = [product(number, price=-1 if number <= 21 else 5) for number in range(1, 201)]
         worker = launch("work")
-        run_id = ask(rows, bell)
+        run_id = ask(rows, valkey)
         until(lambda: state(rows, run_id) == "failed")
         assert run(rows, run_id)["error"] == "21 of 200 records are unusable: nothing was merged"
         assert names(products) == {}
         until(lambda: worker.figure('products_sync_runs_total{outcome="failed",source="dummyjson"}') == 1)
         feed.products[0] = product(1)
-        run_id = ask(rows, bell)
+        run_id = ask(rows, valkey)
         until(lambda: state(rows, run_id) == "succeeded")
         assert len(names(products)) == 180
 
 
 class TestCrash:
     def test_killed_workers_are_replaced_within_15_s_from_the_last_staged_page(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         feed.fill(3000)
         launch("schedule")
@@ -164,7 +164,7 @@ class TestCrash:
 
     @pytest.mark.chaos
     def test_kills_at_random_instants_lose_and_double_nothing(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         """`KILLS=100 make chaos` for a longer one."""
         random = Random(1)
@@ -184,7 +184,7 @@ class TestCrash:
                 worker.process.wait()
                 worker = launch("work")
             if rows.execute("SELECT 1 FROM sync.runs WHERE state IN ('queued', 'running')").fetchone() is None:
-                ask(rows, bell)
+                ask(rows, valkey)
         until(lambda: rows.execute("SELECT 1 FROM sync.runs WHERE state <> 'succeeded'").fetchone() is None, 60)
         assert names(products) == {str(item["id"]): item["title"] for item in feed.products}
         kept = "SELECT DISTINCT created + updated + unchanged FROM sync.runs"
@@ -192,7 +192,7 @@ class TestCrash:
         assert rows.execute("SELECT sum(created), sum(updated) FROM sync.runs").fetchone() == (5000, 0)
 
     def test_a_killed_job_is_counted_and_done_again(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         gate = Gate(100)
         feed.before = gate
@@ -206,7 +206,7 @@ class TestCrash:
         assert worker.process.poll() is None
 
     def test_a_frozen_worker_that_wakes_up_touches_nothing(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         gate = Gate(100)
         feed.before = gate
@@ -228,12 +228,12 @@ class TestCrash:
         assert done["attempt"] == 2 and len(names(products)) == 194
 
     def test_sigterm_in_mid_run_hands_it_back(
-        self, launch: Launch, rows: Rows, bell: Any, products: Rows, feed: Feed
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         gate = Gate(100)
         feed.before = gate
         worker = launch("work")
-        run_id = ask(rows, bell)
+        run_id = ask(rows, valkey)
         assert gate.reached.wait(30)
         worker.process.terminate()
         began = time.monotonic()
@@ -286,8 +286,8 @@ class TestWithoutRedis:
         with own_valkey:
             worker = launch("work", REDIS_URL=own_valkey.url())
             until(worker.healthy)
-            with redis.Redis.from_url(own_valkey.url()) as bell:
-                run_id = ask(rows, bell)
+            with redis.Redis.from_url(own_valkey.url()) as valkey:
+                run_id = ask(rows, valkey)
             assert gate.reached.wait(10)
         gate.opened.set()
         until(lambda: state(rows, run_id) == "succeeded")

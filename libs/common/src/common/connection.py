@@ -15,12 +15,12 @@ from psycopg.pq.abc import PGcancelConn
 
 from common.deadlines import extend_deadline, time_left
 
-__all__ = ["CHECK_SECONDS", "Connection", "Server", "ServerUnresponsive"]
+__all__ = ["CHECK_SECONDS", "MAX_WAIT", "Connection", "Server", "ServerUnresponsive"]
 
 log = logging.getLogger(__name__)
 
-# Outside a request (jobs, start-up) no single wait may take longer.
-DEFAULT_WAIT = 30.0
+# Outside a request (jobs, start-up) no single wait takes longer, unless a process chooses another limit.
+MAX_WAIT = 30.0
 # How often a wait checks whether it has taken too long.
 CHECK_SECONDS = 0.05
 # A wait without an answer for so long pings the server on another connection, for so long.
@@ -54,9 +54,9 @@ class Connection(AsyncConnection[Any]):
             connection = await super().connect(conninfo, **options)
         except BaseException as error:
             server.release_slot()
-            server.refusal = error if isinstance(error, psycopg.OperationalError) else None
+            server.connection_failed(error)
             raise
-        connection.server, server.refusal = server, None
+        connection.server = server
         connection._release = weakref.finalize(connection, server.release_slot_threadsafe)
         server.last_answered = asyncio.get_running_loop().time()
         return connection
@@ -96,19 +96,33 @@ class Connection(AsyncConnection[Any]):
 
 
 class Server:
-    """The slots of this process in PostgreSQL, one per backend, `slots` at most; and whether the server is alive."""
+    """The slots of this process in PostgreSQL, one per backend, `slots` at most; and whether the server is alive.
 
-    def __init__(self, dsn: str, slots: int, options: dict[str, Any]) -> None:
+    `max_wait` limits each wait outside a request, in seconds.
+    """
+
+    def __init__(self, dsn: str, slots: int, options: dict[str, Any], *, max_wait: float = MAX_WAIT) -> None:
         self.last_answered = float("-inf")
         """When the server last answered any connection of this process, by the loop's clock."""
-        self.refusal: psycopg.OperationalError | None = None
-        """Why the last attempt to connect failed, if it did."""
+        self._refusal: psycopg.OperationalError | None = None
+        self._refused_at = float("-inf")
         self._dsn = dsn
         self._options = options
+        self._max_wait = max_wait
         self._slots = asyncio.Semaphore(slots)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinging: asyncio.Task[None] | None = None
         self._ping_connection: AsyncConnection[Any] | None = None
+
+    @property
+    def refusal(self) -> psycopg.OperationalError | None:
+        """Why the server refused a connection, if it has not answered since. No answer at all is no refusal."""
+        return self._refusal if self._refused_at > self.last_answered else None
+
+    def connection_failed(self, error: BaseException) -> None:
+        """Keep why an attempt to connect failed."""
+        if isinstance(error, psycopg.OperationalError) and not isinstance(error, psycopg.errors.ConnectionTimeout):
+            self._refusal, self._refused_at = error, asyncio.get_running_loop().time()
 
     async def acquire_slot(self) -> None:
         """Raises OperationalError when all slots are taken for too long."""
@@ -146,7 +160,8 @@ class Server:
             self.release_slot()
 
     def time_left(self, waited: float = 0.0) -> float:
-        return time_left(max(0.0, DEFAULT_WAIT - waited), self.last_answered)
+        """Seconds that a wait may still take which began `waited` seconds ago."""
+        return time_left(max(0.0, self._max_wait - waited), self.last_answered)
 
     def is_unresponsive(self, checked: float, began: float) -> bool:
         """Whether a wait is to end. The last check was at `checked`: if this one is late, so is this process."""

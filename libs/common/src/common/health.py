@@ -1,4 +1,7 @@
-"""Readiness: the checks of a process, and their report."""
+"""Readiness: the checks of a process, and their report.
+
+The same for HTTP services, which serve it by `common.web.health`, and for processes without a web framework.
+"""
 
 import asyncio
 import re
@@ -7,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
 
+from psycopg.sql import SQL, Identifier
 from redis.asyncio import Redis
 
 from common import __version__
 from common.diagnostics import CheckLog, NotReady, describe
 from common.postgres import Postgres
 
-__all__ = ["Check", "Health", "postgres_check", "redis_check"]
+__all__ = ["Check", "Health", "not_ready", "postgres_check", "redis_check"]
 
 Check = Callable[[], Awaitable[None]]
 Facts = Callable[[], Awaitable[dict[str, Any]]]
@@ -88,24 +92,37 @@ class Health:
         return result | {"latency_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
+def not_ready(report: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The detail and the further members of the 503 problem for a report of `Health`."""
+    failed = ", ".join(f"{name}: {check['detail']}" for name, check in report["checks"].items() if "detail" in check)
+    members = {key: report[key] for key in ("service", "version", "checks")} | {"state": report["status"]}
+    return failed or report["status"], members
+
+
 def postgres_check(db: Postgres, service: str) -> Check:
     """PostgreSQL answers, and this service's schema is at least as new as its code."""
-    names = (path.name for path in (resources.files(service) / "migrations" / "versions").iterdir())
-    head = max(int(match[1]) for name in names if (match := re.match(r"(\d{4})_\w+\.py$", name)))
+    head = _head_revision(service)
     behind = NotReady(f"the schema is older than the code: run `python -m {service} migrate`")
+    query = SQL("SELECT version_num FROM {}.alembic_version").format(Identifier(service))
 
     async def check() -> None:
         exists = await db.fetch("SELECT to_regclass(%s) IS NOT NULL", [f"{service}.alembic_version"])
-        if not exists[0][0]:
-            raise behind
-        rows = await db.fetch(f"SELECT version_num FROM {service}.alembic_version")  # noqa: S608
+        rows = await db.fetch(query) if exists[0][0] else []
         if not rows or int(rows[0][0]) < head:
             raise behind
 
     return check
 
 
+def _head_revision(service: str) -> int:
+    """The number of the newest migration in the package of `service`."""
+    names = (path.name for path in (resources.files(service) / "migrations" / "versions").iterdir())
+    return max(int(match[1]) for name in names if (match := re.match(r"(\d{4})_\w+\.py$", name)))
+
+
 def redis_check(redis: Redis) -> Check:
+    """Redis answers."""
+
     async def check() -> None:
         await redis.ping()
 

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self, TypeVar
 
+import msgspec
 import psycopg
 from psycopg.abc import Loader
+from psycopg.rows import dict_row, tuple_row
+from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from common import tracing
-from common.connection import CHECK_SECONDS, Connection, Server, ServerUnresponsive
+from common.connection import CHECK_SECONDS, MAX_WAIT, Connection, Server, ServerUnresponsive
 from common.settings import ServiceSettings
 
 __all__ = ["Postgres"]
+
+T = TypeVar("T")
 
 _TRANSACTION = {
     # The server ends statements that the client has given up, also after this process has died.
@@ -31,19 +36,29 @@ _SINGLE_STATEMENT = _TRANSACTION | {"statement_timeout": "5s"}
 class Postgres:
     """The PostgreSQL connections of one process. Open on start, close on stop; cheap until first used.
 
-    A process has at most twice `DB_POOL_SIZE` backends, and one more that checks whether a silent server is alive.
+    A process has at most twice `pool_size` backends, and one more that checks whether a silent server is alive.
     """
 
     def __init__(
-        self, settings: ServiceSettings, *, application: str, loaders: Mapping[str, type[Loader]] | None = None
+        self,
+        settings: ServiceSettings,
+        *,
+        application: str,
+        pool_size: int | None = None,
+        max_wait: float = MAX_WAIT,
+        loaders: Mapping[str, type[Loader]] | None = None,
     ) -> None:
-        """`loaders` by PostgreSQL type replace psycopg's own way to read values in `fetch`."""
+        """`pool_size` is `DB_POOL_SIZE` unless given; `max_wait` limits each wait outside a request, in seconds.
+
+        `loaders` by PostgreSQL type replace psycopg's own way to read values in `fetch`.
+        """
         self._loaders = loaders or {}
         self._dsn = settings.database_url.get_secret_value()
+        size = pool_size or settings.db_pool_size
         # 2 s is libpq's least.
         options: dict[str, Any] = {"connect_timeout": 2, "keepalives_idle": 5, "tcp_user_timeout": 5000}
         options["application_name"] = application
-        self._server = Server(self._dsn, 2 * settings.db_pool_size, options | _session(_SINGLE_STATEMENT))
+        self._server = Server(self._dsn, 2 * size, options | _session(_SINGLE_STATEMENT), max_wait=max_wait)
         self._options: dict[str, Any] = options | {"server": self._server}
         self._pool = AsyncConnectionPool(
             self._dsn,
@@ -51,7 +66,7 @@ class Postgres:
             kwargs=self._options | _session(_SINGLE_STATEMENT) | {"autocommit": True, "prepare_threshold": 2},
             configure=self._configure,
             min_size=1,
-            max_size=settings.db_pool_size,
+            max_size=size,
             max_idle=120,
             # A short time-out keeps the back-off short, so service is back at once when the server is.
             reconnect_timeout=2,
@@ -66,20 +81,43 @@ class Postgres:
         await self._pool.close(timeout=2)
         await self._server.close()
 
-    async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
-        """Rows (tuples) of one statement, outside any transaction; tries anew on connections that died unused."""
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def fetch(self, query: str | Composed, params: Sequence[Any] = ()) -> list[Any]:
+        """Rows (tuples) of one statement, outside any transaction.
+
+        It is tried again on a connection that died unused, and so may be done twice.
+        """
+        return await self._fetch(query, params, tuple_row)
+
+    async def fetch_as(self, kind: type[T], query: str | Composed, params: Sequence[Any] = ()) -> list[T]:
+        """As `fetch`, each row as a `kind`, a msgspec struct whose fields are named like the columns."""
+        return msgspec.convert(await self._fetch(query, params, dict_row), list[kind])  # type: ignore[valid-type]
+
+    async def _fetch(self, query: str | Composed, params: Sequence[Any], row_factory: Any) -> list[Any]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         while True:
+            connection: Connection | None = None
             try:
-                async with self._pool.connection(timeout=min(0.6, self._server.time_left())) as connection:
-                    return await (await connection.execute(query, params)).fetchall()
-            except (PoolTimeout, psycopg.OperationalError) as error:
-                unused = isinstance(error, PoolTimeout) or (
-                    connection.closed and not isinstance(error, ServerUnresponsive)
-                )
-                if not unused or self._server.time_left() < 0.02:
-                    # The pool does not say why it has no connection.
-                    if isinstance(error, PoolTimeout) and (refusal := self._server.refusal):
-                        raise psycopg.OperationalError(str(refusal)) from None
+                time_left = self._server.time_left(clock() - began)
+                async with self._pool.connection(timeout=min(0.6, time_left)) as connection:
+                    cursor = connection.cursor(row_factory=row_factory)
+                    return await (await cursor.execute(query, params)).fetchall()
+            except PoolTimeout:
+                # The pool does not say why it has no connection.
+                if refusal := self._server.refusal:
+                    raise psycopg.OperationalError(str(refusal)) from None
+                if self._server.time_left(clock() - began) < 0.02:
+                    raise
+            except psycopg.OperationalError as error:
+                lost = connection is not None and connection.closed and not isinstance(error, ServerUnresponsive)
+                if not lost or self._server.time_left(clock() - began) < 0.02:
                     raise
 
     async def connect(self) -> Connection:

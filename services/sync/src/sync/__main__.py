@@ -2,7 +2,7 @@
 
 import argparse
 
-from common import logs
+from common import logs, metrics
 from common.settings import load_settings
 from sync.settings import SyncSettings
 
@@ -23,7 +23,7 @@ def main() -> None:
         from common.web import app
         from sync.app import build
 
-        app.serve("sync", settings, lambda: build(settings))
+        app.serve("sync-api", settings, lambda: build(settings))
     elif command == "migrate":
         from common import migrations
 
@@ -32,13 +32,23 @@ def main() -> None:
     elif command == "work":
         from sync.worker import work
 
-        logs.setup(settings, "sync-worker")
+        _prepare(settings, "sync-worker")
         work(settings)
     else:
         from sync.scheduler import schedule
 
-        logs.setup(settings, "sync-scheduler")
+        _prepare(settings, "sync-scheduler")
         schedule(settings)
+
+
+def _prepare(settings: SyncSettings, name: str) -> None:
+    """What `common.web.app` does for an HTTP service."""
+    logs.setup(settings, name)
+    metrics.set_build_info(name)
+    if settings.faults:
+        from common import faults
+
+        faults.install(settings.faults)
 
 
 if __name__ == "__main__":

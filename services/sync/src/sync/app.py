@@ -13,7 +13,7 @@ from common.health import Health, postgres_check, redis_check
 from common.web.app import Service, create_app
 from common.web.database import Database
 from common.web.jwks import JWKSClient
-from sync import initial, routes, runs
+from sync import history, routes, runs
 from sync.settings import SyncSettings
 from sync.state import State
 
@@ -30,8 +30,9 @@ def build(settings: SyncSettings) -> Service:
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 
     async def facts() -> dict[str, Any]:
-        first = await initial.first_success(db, settings.source, settings.interval)
-        return {"last_success_at": await runs.last_success(db), "retry_at": first.retry_at}
+        first = await runs.first_sync(db, settings.source, settings.interval)
+        async with db.read_session() as session:
+            return {"last_success_at": await history.last_success(session), "retry_at": first.retry_at}
 
     optional = {"redis": redis_check(redis)}
     checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)

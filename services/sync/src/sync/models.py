@@ -1,5 +1,6 @@
 """The tables of schema `sync`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
@@ -18,6 +19,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from imports.messages import Counts
+from sync.states import ACTIVE, RunState, Trigger
+
 __all__ = ["Base", "Run", "Source"]
 
 
@@ -35,8 +39,13 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {str: Text, int: BigInteger, datetime: TIMESTAMP(timezone=True)}
 
 
+def _is_one_of(column: str, values: Iterable[str]) -> str:
+    quoted = (f"'{value}'" for value in values)
+    return f"{column} IN ({', '.join(quoted)})"
+
+
 class Source(Base):
-    """A source that was synced once. `fence` grows with every worker that takes one of its runs."""
+    """A source that was synced once. `fence` is its highest fencing token: each claim of one of its runs raises it."""
 
     __tablename__ = "sources"
 
@@ -48,17 +57,17 @@ class Source(Base):
 
 
 class Run(Base):
-    """One pass over a source. The worker whose `fence` the row bears owns it while `lease_until` is ahead.
+    """One pass over a source. The worker that has its `fence`, a fencing token, owns it until `lease_until`.
 
     `slot` numbers the intervals since 1970; it is null for runs that nobody scheduled.
     """
 
     __tablename__ = "runs"
     __table_args__ = (
-        CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed')", name="state"),
-        CheckConstraint("trigger IN ('manual', 'schedule', 'initial')", name="trigger"),
+        CheckConstraint(_is_one_of("state", RunState), name="state"),
+        CheckConstraint(_is_one_of("trigger", Trigger), name="trigger"),
         UniqueConstraint("source", "slot"),
-        Index("runs_active_key", "source", unique=True, postgresql_where=text("state IN ('queued', 'running')")),
+        Index("runs_active_key", "source", unique=True, postgresql_where=text(_is_one_of("state", ACTIVE))),
         Index(None, "source", "created_at"),
     )
 
@@ -82,3 +91,7 @@ class Run(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})

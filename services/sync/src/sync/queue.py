@@ -1,4 +1,4 @@
-"""The doorbell: RQ jobs that carry only the id of a run.
+"""RQ's queue as sync uses it. A message carries the id of a run or the name of a source, and nothing else.
 
 Who can write to Redis must not be able to run code here: payloads are JSON, never pickle, whatever the sender chose,
 and only the functions in `ALLOWED` are ever imported.
@@ -13,39 +13,36 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from sync import timings
+from sync.results import ReportPipe
 from sync.settings import SyncSettings
 
 __all__ = [
     "ALLOWED",
     "QUEUE",
     "RUN",
-    "SCHEDULERS",
     "TICK",
     "SafeJob",
     "SafeQueue",
     "connect",
+    "enqueue",
+    "notify",
     "open_queue",
-    "ring",
-    "tell",
     "tick_id",
 ]
 
 log = logging.getLogger(__name__)
 
 QUEUE = "sync"
+# Also in messages that another release has sent, so these names stay.
 RUN = "sync.jobs.run"
 TICK = "sync.jobs.tick"
 ALLOWED = frozenset({RUN, TICK})
-# The run itself gives up after 25 minutes; this is for one that cannot.
-RUN_SECONDS = 26 * 60
-RESULT_SECONDS = 300
-FAILURE_SECONDS = 3600
-_RUNG = "products:sync:rung:"
-# Scores are the times of the schedulers' last passes.
-SCHEDULERS = "products:sync:schedulers"
+_DEDUP = "products:sync:enqueued:"
 
 
 class NotAllowed(Exception):
@@ -53,7 +50,10 @@ class NotAllowed(Exception):
 
 
 class SafeJob(Job):
-    """A job whose payload is JSON and whose function is one of ours."""
+    """A job whose payload is JSON, whose function is one of ours, and whose time limit is ours."""
+
+    reports: ReportPipe
+    """To the worker that forked the job, from within the job."""
 
     def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:
         super().__init__(id, connection, JSONSerializer)
@@ -71,7 +71,9 @@ class SafeJob(Job):
         self.webhooks = []
         self._dependency_ids = []
         self.group_id = self.rate_limit_key = self.repeats_left = self.retries_left = None
-        self.failure_ttl = FAILURE_SECONDS
+        self.failure_ttl = timings.FAILURE
+        # A tick of a release in which it did not do the run has less.
+        self.timeout = timings.JOB_LIMIT
 
 
 class SafeQueue(Queue):
@@ -89,8 +91,8 @@ class SafeQueue(Queue):
             raise
         except Exception as error:
             log.error("a damaged job was thrown away: %s", type(error).__name__)
-            connection.delete(f"{Job.redis_job_namespace_prefix}{job_id}")
-            connection.lrem(f"{queue_key}:intermediate", 0, job_id)
+            connection.delete(SafeJob.key_for(job_id))
+            connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 0, job_id)
             return None
 
 
@@ -110,14 +112,14 @@ def open_queue(connection: Redis) -> SafeQueue:
 
 
 def tick_id(source: str) -> str:
-    """The one entry of a source in the schedule."""
+    """The id of a source's one entry in the schedule, and of the job that it enqueues."""
     return f"tick-{source}"
 
 
-def ring(connection: Redis, run_id: UUID, attempt: int) -> bool:
-    """Tell a worker about a run, unless one was told within 3 s or the word still waits in the queue."""
+def enqueue(connection: Redis, run_id: UUID, attempt: int) -> bool:
+    """Send the message that a run needs a worker; False if it was just sent or still waits in the queue."""
     job_id = f"run-{run_id.hex}-{attempt}"
-    if not connection.set(_RUNG + job_id, 1, nx=True, ex=3):
+    if not connection.set(_DEDUP + job_id, 1, nx=True, ex=timings.DEDUP):
         return False
     queue = open_queue(connection)
     if queue.get_job_position(job_id) is not None:
@@ -127,18 +129,18 @@ def ring(connection: Redis, run_id: UUID, attempt: int) -> bool:
         args=[run_id.hex],
         id=job_id,
         connection=connection,
-        timeout=RUN_SECONDS,
-        result_ttl=RESULT_SECONDS,
-        failure_ttl=FAILURE_SECONDS,
+        timeout=timings.JOB_LIMIT,
+        result_ttl=timings.RESULT,
+        failure_ttl=timings.FAILURE,
     )
     queue.enqueue_job(job)
     return True
 
 
-def tell(settings: SyncSettings, run_id: UUID, attempt: int) -> None:
-    """Ring once, if Redis is there. Where it is not, the scheduler rings as soon as it is back."""
+def notify(settings: SyncSettings, run_id: UUID, attempt: int) -> None:
+    """Enqueue a run if Redis is there. Where it is not, the scheduler does it as soon as it is back."""
     try:
         with connect(settings) as connection:
-            ring(connection, run_id, attempt)
+            enqueue(connection, run_id, attempt)
     except RedisError as error:
-        log.warning("cannot ring for a run: %s", type(error).__name__, extra={"run_id": str(run_id)})
+        log.warning("cannot enqueue a run: %s", type(error).__name__, extra={"run_id": str(run_id)})

@@ -7,9 +7,8 @@ from fastapi import BackgroundTasks, Response
 from common import tracing
 from common.web.problems import problem_responses
 from common.web.routing import make_router
-from common.web.sessions import Db
-from sync import queue, runs, status
-from sync.errors import RunNotFound
+from common.web.sessions import Db, ReadSession
+from sync import history, queue, runs, status
 from sync.permissions import CanSync
 from sync.schemas import RunOut, StatusOut, TriggerIn, TriggerOut
 from sync.state import RedisDep, SettingsDep
@@ -32,20 +31,18 @@ async def trigger_sync(
 ) -> TriggerOut:
     """Ask for a run of the source. If one is active, the answer names that one: there are never two."""
     run = await runs.request(db, settings, traceparent=tracing.current_traceparent())
-    after.add_task(queue.tell, settings, run.id, run.attempt)
+    after.add_task(queue.notify, settings, run.id, run.attempt)
     response.headers["Location"] = f"/sync/runs/{run.id}"
     return TriggerOut(run_id=run.id, status_url=f"/sync/runs/{run.id}")
 
 
 @router.get("/sync/status", summary="The state of all syncs", responses=problem_responses(401, 403, 422))
-async def get_status(_: CanSync, db: Db, redis: RedisDep, settings: SettingsDep) -> StatusOut:
+async def get_status(_: CanSync, db: Db, session: ReadSession, redis: RedisDep, settings: SettingsDep) -> StatusOut:
     """Each source with its last and its active run, and the queue, workers and scheduler that serve it."""
-    return await status.read(db, redis, settings)
+    return await status.read(db, session, redis, settings)
 
 
 @router.get("/sync/runs/{run_id}", summary="Get a run", responses=problem_responses(401, 403, 404, 422))
-async def get_run(run_id: UUID, _: CanSync, db: Db) -> RunOut:
+async def get_run(run_id: UUID, _: CanSync, session: ReadSession) -> RunOut:
     """One run with its counts, and why it failed if it did."""
-    if (run := await runs.by_id(db, run_id)) is None:
-        raise RunNotFound(run_id)
-    return RunOut.of(run)
+    return RunOut.of(await history.get_run(session, run_id))

@@ -3,59 +3,45 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
-from msgspec import structs
 
 from common import tracing
+from common.postgres import Postgres
 from imports.messages import Counts
-from sync import runs
+from sync import runs, timings
 from sync.catalog import CatalogClient, CatalogRejected, CatalogUnavailable, StaleRun
-from sync.postgres import Fetch
+from sync.database import retry_while_unavailable
 from sync.providers import ExternalAPIProvider, ProviderError
-from sync.runs import Run
+from sync.results import RunResult
+from sync.runs import RunRow
+from sync.states import Outcome
 
-__all__ = ["Outcome", "Parts", "execute", "patiently"]
+__all__ = ["RunDependencies", "execute"]
 
 log = logging.getLogger(__name__)
 
-RUN_SECONDS = 25 * 60
-RENEW_SECONDS = 3.0
-# How long the page at hand may take once the process has to end.
-GRACE_SECONDS = 6.0
-DATABASE_PATIENCE = 60.0
 # A source of which more than a tenth is unusable has changed its format: better old products than half of them.
 MAX_REJECTED, ENOUGH_RECORDS = 0.1, 20
+# A provider may say anything in its errors.
+MAX_ERROR = 2000
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run works with. `stop` says that the process has to end, `alive` hears that its loop still turns."""
+class RunDependencies:
+    """What a run works with. `shutdown` is set when the process has to end."""
 
-    db: Fetch
+    db: Postgres
     catalog: CatalogClient
     provider: Callable[[], ExternalAPIProvider]
-    stop: asyncio.Event
-    alive: Callable[[], None] = lambda: None
-
-
-@dataclass
-class Outcome:
-    """How one worker's part in a run ended: succeeded, failed, handed_back, lost or skipped."""
-
-    source: str
-    outcome: str = "succeeded"
-    counts: Counts = Counts()  # noqa: RUF009  # frozen
-    pages: int = 0
-    attempt: int = 0
-    seconds: float = 0.0
-    error: str | None = None
+    shutdown: asyncio.Event
 
 
 class RunFailed(Exception):
@@ -66,49 +52,64 @@ class LeaseLost(Exception):
     """Another worker has the run."""
 
 
-class HandBack(Exception):
+class ShutdownRequested(Exception):
     """This process has to end; another worker goes on."""
 
 
-async def execute(run_id: UUID, parts: Parts) -> Outcome:
-    """Do a run, if it still waits for a worker. May be done twice and cut off anywhere: staging and merge are safe."""
+async def execute(run_id: UUID, dependencies: RunDependencies) -> RunResult:
+    """Do a run, if it needs a worker. May be done twice and cut off anywhere: staging and merge are safe."""
     began = time.monotonic()
-    run = await patiently(lambda: runs.claim(parts.db, run_id))
+    run = await retry_while_unavailable(lambda: runs.claim(dependencies.db, run_id))
     if run is None:
-        return Outcome("", "skipped")
+        return RunResult(run_id=run_id, outcome=Outcome.SKIPPED)
+    result = RunResult(run_id=run.id, source=run.source, pages=run.pages, attempt=run.attempt)
     log.info("run started", extra={"run_id": str(run.id), "source": run.source, "attempt": run.attempt})
-    part = Outcome(run.source, pages=run.pages, attempt=run.attempt)
     with tracing.span("sync.run", traceparent=run.traceparent, source=run.source, run_id=str(run.id)):
         try:
-            part.counts = await _first_of(
-                _transfer(run, parts, part), _keep(run, parts, part), _stopping(parts), _overtime(run)
+            result.counts = await _first_of(
+                _transfer(run, dependencies, result),
+                _renew_lease(run, dependencies, result),
+                _await_shutdown(dependencies),
+                _enforce_time_limit(run),
             )
-        except HandBack:
-            part.outcome = "handed_back"
+        except ShutdownRequested:
+            result.outcome = Outcome.RELEASED
         except (LeaseLost, StaleRun) as error:
-            part.outcome, part.error = "lost", str(error)
+            result.outcome, result.error = Outcome.LOST, str(error)
         except Exception as error:
-            part.outcome, part.error = "failed", _cause(error, part)
-        if not await _record(run, parts, part):
-            part.outcome, part.error = "lost", "another worker has the run"
-    part.seconds = time.monotonic() - began
-    _log_end(run, part)
-    return part
+            result.outcome, result.error = Outcome.FAILED, _describe(error, result)
+        if not await _store(run, dependencies.db, result):
+            result.outcome, result.error = Outcome.LOST, "another worker has the run"
+    result.seconds = round(time.monotonic() - began, 3)
+    _log_end(result)
+    return result
 
 
-async def _transfer(run: Run, parts: Parts, part: Outcome) -> Counts:
-    """Pages from the source into catalog, and the merge when all are there."""
-    provider = parts.provider()
+async def _first_of(*coroutines: Coroutine[Any, Any, T]) -> T:
+    """The result, or error, of what ends first; the rest is cancelled."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
-        staged = await parts.catalog.open(run.source, run.id, run.fence or 0)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=timings.CANCELLATION)
+
+
+async def _transfer(run: RunRow, dependencies: RunDependencies, result: RunResult) -> Counts:
+    """Pages from the source into catalog, and the merge when all are there."""
+    provider = dependencies.provider()
+    try:
+        staged = await dependencies.catalog.open(run.source, run.id, run.fence or 0)
         if not staged.complete:
             async for page in provider.pages(staged.cursor):
                 await staged.stage(page)
-                part.pages += 1
-                part.counts = Counts(fetched=staged.staged + staged.rejected, rejected=staged.rejected)
-                await _renew(run, parts, part)
-                if parts.stop.is_set():
-                    raise HandBack
+                result.pages += 1
+                result.counts = Counts(fetched=staged.staged + staged.rejected, rejected=staged.rejected)
+                await _renew(run, dependencies.db, result)
+                if dependencies.shutdown.is_set():
+                    raise ShutdownRequested
         if not staged.complete:
             raise RunFailed("the provider stopped before its last page")
         total = staged.staged + staged.rejected
@@ -121,91 +122,64 @@ async def _transfer(run: Run, parts: Parts, part: Outcome) -> Counts:
         await provider.aclose()
 
 
-async def _keep(run: Run, parts: Parts, part: Outcome) -> Counts:
-    """Keep the lease while anything else takes its time."""
+async def _renew_lease(run: RunRow, dependencies: RunDependencies, result: RunResult) -> Counts:
+    """Renew the lease until cancelled, however long a page or the merge takes."""
     while True:
-        parts.alive()
-        await asyncio.sleep(RENEW_SECONDS)
-        await _renew(run, parts, part)
+        await asyncio.sleep(timings.RENEWAL)
+        await _renew(run, dependencies.db, result)
 
 
-async def _renew(run: Run, parts: Parts, part: Outcome) -> None:
-    counts = part.counts
+async def _renew(run: RunRow, db: Postgres, result: RunResult) -> None:
     try:
-        kept = await runs.renew(parts.db, run, pages=part.pages, fetched=counts.fetched, rejected=counts.rejected)
+        renewed = await runs.renew(db, run, pages=result.pages, counts=result.counts)
     except psycopg.OperationalError as error:
         # Nobody else can claim it meanwhile either, and the fence tells whether somebody did.
         log.warning("cannot renew the lease: %s", type(error).__name__, extra={"run_id": str(run.id)})
         return
-    if not kept:
+    if not renewed:
         raise LeaseLost("another worker has the run")
 
 
-async def _stopping(parts: Parts) -> Counts:
-    await parts.stop.wait()
-    await asyncio.sleep(GRACE_SECONDS)
-    raise HandBack
+async def _await_shutdown(dependencies: RunDependencies) -> Counts:
+    """Give the page at hand some time once the process has to end."""
+    await dependencies.shutdown.wait()
+    await asyncio.sleep(timings.GRACE)
+    raise ShutdownRequested
 
 
-async def _overtime(run: Run) -> Counts:
+async def _enforce_time_limit(run: RunRow) -> Counts:
     # Counted from the first worker's start: a run that kills each of its workers has to end too. Our own clock may be
     # wrong; both times are the database's.
     spent = (run.heartbeat_at - run.started_at).total_seconds() if run.started_at and run.heartbeat_at else 0.0
-    await asyncio.sleep(RUN_SECONDS - spent)
-    raise RunFailed(f"not done {RUN_SECONDS // 60} minutes after its start")
+    await asyncio.sleep(timings.RUN_LIMIT - spent)
+    raise RunFailed(f"not done {timings.RUN_LIMIT // 60} minutes after its start")
 
 
-async def _first_of(*parts: Coroutine[Any, Any, T]) -> T:
-    """The result, or error, of what ends first; the rest is cancelled."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in tasks if task.done()).result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=2)
-
-
-async def _record(run: Run, parts: Parts, part: Outcome) -> bool:
-    """Write the end of the run; False if it is not ours any more."""
-    if part.outcome == "lost":
-        return True
-    if part.outcome == "handed_back":
-        return await runs.hand_back(parts.db, run)
-    return await patiently(lambda: runs.finish(parts.db, run, pages=part.pages, counts=part.counts, error=part.error))
-
-
-async def patiently(query: Callable[[], Awaitable[T]], seconds: float = DATABASE_PATIENCE) -> T:
-    """The answer to `query`, asked anew while PostgreSQL is away."""
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            return await query()
-        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
-            if time.monotonic() > give_up:
-                raise
-            await asyncio.sleep(0.5)
-
-
-def _cause(error: Exception, part: Outcome) -> str:
+def _describe(error: Exception, result: RunResult) -> str:
+    """Why a run failed, for an admin."""
     if isinstance(error, ProviderError):
-        return f"page {part.pages + 1}: {type(error).__name__}: {error.detail}"
+        text = f"page {result.pages + 1}: {type(error).__name__}: {error.detail}"
+        return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]}..."
     if isinstance(error, RunFailed | CatalogUnavailable | CatalogRejected):
         return str(error)
     log.error("unexpected error in a run", exc_info=error)
-    return f"page {part.pages + 1}: unexpected {type(error).__name__}; see the worker's log"
+    return f"page {result.pages + 1}: unexpected {type(error).__name__}; see the worker's log"
 
 
-def _log_end(run: Run, part: Outcome) -> None:
-    fields = {
-        "run_id": str(run.id),
-        "source": run.source,
-        "attempt": run.attempt,
-        "pages": part.pages,
-        "counts": structs.asdict(part.counts),
-        "seconds": round(part.seconds, 3),
-    }
-    if part.error:
-        fields["error"] = part.error
-    log.log(logging.INFO if part.error is None else logging.WARNING, "run %s", part.outcome, extra=fields)
+async def _store(run: RunRow, db: Postgres, result: RunResult) -> bool:
+    """Write how the run ended; False if another worker has it."""
+    if result.outcome is Outcome.LOST:
+        return True
+    if result.outcome is Outcome.RELEASED:
+        return await runs.release(db, run)
+    return await retry_while_unavailable(
+        lambda: runs.finish(db, run, pages=result.pages, counts=result.counts, error=result.error)
+    )
+
+
+def _log_end(result: RunResult) -> None:
+    fields = msgspec.to_builtins(result)
+    fields = {name: fields[name] for name in ("run_id", "source", "attempt", "pages", "counts", "seconds")}
+    if result.error:
+        fields["error"] = result.error
+    log.log(logging.WARNING if result.error else logging.INFO, "run %s", result.outcome, extra=fields)

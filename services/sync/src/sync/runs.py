@@ -1,119 +1,111 @@
-"""Every query on runs and sources. Each is one statement, so each is one transaction."""
+"""Every statement that worker, scheduler and trigger run on runs and sources.
 
-from dataclasses import dataclass, fields
+They are SQL for psycopg: worker and scheduler must stay small, so they load no SQLAlchemy, and most of them are one
+statement on purpose, because each statement is a transaction of its own: a claim raises the fence and takes the lease
+at once or not at all. Rows become `RunRow` by the names of the columns; a test compares it with the model. What
+the API only reads is in `sync.history`.
+"""
+
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from common.postgres import Postgres
 from imports.messages import Counts
-from sync.postgres import Fetch
+from sync import timings
 from sync.settings import SyncSettings
+from sync.states import RunState, Trigger
 
 __all__ = [
-    "LEASE_SECONDS",
-    "Run",
-    "active",
-    "by_id",
+    "FirstSync",
+    "RunRow",
+    "SourceFigures",
     "claim",
     "claim_slot",
+    "current_slot",
     "finish",
-    "hand_back",
-    "last",
-    "last_success",
-    "overdue",
+    "first_sync",
+    "is_overdue",
+    "list_figures",
+    "list_stalled",
+    "release",
     "renew",
     "request",
     "request_initial",
-    "slot",
-    "sources",
-    "waiting",
 ]
 
-# A worker that is silent for this long has lost its run.
-LEASE_SECONDS = 10
 
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A row of sync.runs."""
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What worker and scheduler know of a row of sync.runs. Its fields are the SELECT list."""
 
     id: UUID
     source: str
-    state: str
-    trigger: str
+    state: RunState
     fence: int | None
     attempt: int
     traceparent: str | None
     pages: int
-    error: str | None
-    created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
-    finished_at: datetime | None
-    counts: Counts
 
 
-_NAMES = tuple(field.name for field in fields(Run))[:-1]
-_COLUMNS = ", ".join((*_NAMES, *Counts.__struct_fields__))
+_COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)
 
 
-def _runs(rows: list[tuple[Any, ...]]) -> list[Run]:
-    return [Run(**dict(zip(_NAMES, row, strict=False)), counts=Counts(*row[len(_NAMES) :])) for row in rows]
+async def _fetch_run(db: Postgres, query: str, *params: object) -> RunRow | None:
+    rows = await db.fetch_as(RunRow, query, params)
+    return rows[0] if rows else None
 
 
-def _run(rows: list[Any]) -> Run | None:
-    return _runs(rows)[0] if rows else None
-
-
-_INSERT = f"""
-    WITH wish (source, provider, url, trigger, slot, traceparent) AS (
-        VALUES (%s::text, %s::text, %s::text, %s::text, %s::bigint, %s::text)
-    ), known AS (
-        INSERT INTO sync.sources (name, provider, url) SELECT source, provider, url FROM wish
-        ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, url = excluded.url
-    )
-    INSERT INTO sync.runs (source, trigger, slot, traceparent)
-    SELECT source, trigger, slot, traceparent FROM wish
-    WHERE trigger <> 'initial'
-        OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wish.source AND state = 'succeeded')
-    ON CONFLICT DO NOTHING
-    RETURNING {_COLUMNS}
-"""  # noqa: S608
-
-
-async def _insert(
-    db: Fetch,
-    settings: SyncSettings,
-    trigger: str,
-    *,
-    slot: int | None = None,
-    traceparent: str | None = None,
-) -> Run | None:
-    source = [settings.source, settings.external_api_provider, settings.source_url]
-    return _run(await db.fetch(_INSERT, [*source, trigger, slot, traceparent]))
-
-
-async def request(db: Fetch, settings: SyncSettings, *, traceparent: str | None = None) -> Run:
+async def request(db: Postgres, settings: SyncSettings, *, traceparent: str | None = None) -> RunRow:
     """The run that answers a manual request: a new one, or the active one. Any number of callers get the same."""
+    active = f"SELECT {_COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
     while True:
-        run = await _insert(db, settings, "manual", traceparent=traceparent)
-        if found := run or await active(db, settings.source):
+        run = await _insert(db, settings, Trigger.MANUAL, traceparent=traceparent)
+        if found := run or await _fetch_run(db, active, settings.source):
             return found
         # The run that was in the way has just ended.
 
 
-async def request_initial(db: Fetch, settings: SyncSettings) -> Run | None:
+async def request_initial(db: Postgres, settings: SyncSettings) -> RunRow | None:
     """A first run of the source; None if one is active or has succeeded."""
-    return await _insert(db, settings, "initial")
+    return await _insert(db, settings, Trigger.INITIAL)
 
 
-async def claim_slot(db: Fetch, settings: SyncSettings, slot: int) -> Run | None:
+async def claim_slot(db: Postgres, settings: SyncSettings, slot: int) -> RunRow | None:
     """The scheduled run of a slot; None if the slot is taken or a run is active."""
-    return await _insert(db, settings, "schedule", slot=slot)
+    return await _insert(db, settings, Trigger.SCHEDULE, slot=slot)
 
 
-async def claim(db: Fetch, run_id: UUID) -> Run | None:
-    """Take a run that waits or whose worker fell silent; None if somebody else has it or it has ended.
+async def _insert(
+    db: Postgres,
+    settings: SyncSettings,
+    trigger: Trigger,
+    *,
+    slot: int | None = None,
+    traceparent: str | None = None,
+) -> RunRow | None:
+    query = f"""
+        WITH wanted (source, provider, url, trigger, slot, traceparent) AS (
+            VALUES (%s::text, %s::text, %s::text, %s::text, %s::bigint, %s::text)
+        ), registered AS (
+            INSERT INTO sync.sources (name, provider, url) SELECT source, provider, url FROM wanted
+            ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, url = excluded.url
+        )
+        INSERT INTO sync.runs (source, trigger, slot, traceparent)
+        SELECT source, trigger, slot, traceparent FROM wanted
+        WHERE trigger <> 'initial'
+            OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wanted.source AND state = 'succeeded')
+        ON CONFLICT DO NOTHING
+        RETURNING {_COLUMNS}
+    """  # noqa: S608
+    source = (settings.source, settings.external_api_provider, settings.source_url)
+    return await _fetch_run(db, query, *source, trigger, slot, traceparent)
+
+
+async def claim(db: Postgres, run_id: UUID) -> RunRow | None:
+    """Take a run that is queued or whose lease has expired; None if somebody else has it or it has ended.
 
     Who claims raises the fence, so everything that an earlier worker still sends is refused.
     """
@@ -130,35 +122,35 @@ async def claim(db: Fetch, run_id: UUID) -> Run | None:
             lease_until = now() + make_interval(secs => %s), heartbeat_at = now(),
             started_at = coalesce(started_at, now())
         FROM free, raised WHERE runs.id = free.id
-        RETURNING {", ".join(f"runs.{name.strip()}" for name in _COLUMNS.split(","))}
+        RETURNING {_COLUMNS}
     """  # noqa: S608
-    return _run(await db.fetch(query, [run_id, LEASE_SECONDS]))
+    return await _fetch_run(db, query, run_id, timings.LEASE)
 
 
-async def renew(db: Fetch, run: Run, *, pages: int, fetched: int, rejected: int) -> bool:
-    """Keep a claimed run and note its progress; False if it is somebody else's by now."""
+async def renew(db: Postgres, run: RunRow, *, pages: int, counts: Counts) -> bool:
+    """Extend the lease of a claimed run and store its progress; False if another worker has the run."""
     query = """
         UPDATE sync.runs SET lease_until = now() + make_interval(secs => %s), heartbeat_at = now(),
             pages = %s, fetched = %s, rejected = %s
         WHERE id = %s AND fence = %s AND state = 'running' RETURNING id
     """
-    return bool(await db.fetch(query, [LEASE_SECONDS, pages, fetched, rejected, run.id, run.fence]))
+    return bool(await db.fetch(query, [timings.LEASE, pages, counts.fetched, counts.rejected, run.id, run.fence]))
 
 
-async def finish(db: Fetch, run: Run, *, pages: int, counts: Counts, error: str | None = None) -> bool:
-    """End a claimed run, as failed if there is an error; False if it is somebody else's by now."""
+async def finish(db: Postgres, run: RunRow, *, pages: int, counts: Counts, error: str | None = None) -> bool:
+    """End a claimed run, as failed if there is an error; False if another worker has the run."""
     query = """
         UPDATE sync.runs SET state = %s, error = %s, fetched = %s, created = %s, updated = %s, unchanged = %s,
             rejected = %s, pages = %s, finished_at = now(), heartbeat_at = now(), lease_until = NULL
         WHERE id = %s AND fence = %s AND state = 'running' RETURNING id
     """
     figures = [counts.fetched, counts.created, counts.updated, counts.unchanged, counts.rejected]
-    state = "failed" if error else "succeeded"
+    state = RunState.FAILED if error else RunState.SUCCEEDED
     return bool(await db.fetch(query, [state, error, *figures, pages, run.id, run.fence]))
 
 
-async def hand_back(db: Fetch, run: Run) -> bool:
-    """Let another worker go on with a claimed run; False if one has it already."""
+async def release(db: Postgres, run: RunRow) -> bool:
+    """Put a claimed run back for another worker; False if one has it already."""
     query = """
         UPDATE sync.runs SET state = 'queued', lease_until = NULL, heartbeat_at = now()
         WHERE id = %s AND fence = %s AND state = 'running' RETURNING id
@@ -166,57 +158,69 @@ async def hand_back(db: Fetch, run: Run) -> bool:
     return bool(await db.fetch(query, [run.id, run.fence]))
 
 
-async def waiting(db: Fetch) -> list[Run]:
-    """Runs that need a worker: queued for over 3 s, or left by a worker that fell silent."""
+async def list_stalled(db: Postgres) -> list[RunRow]:
+    """Runs that need a worker: queued for a while, or with a lease that has expired."""
     query = f"""
         SELECT {_COLUMNS} FROM sync.runs
-        WHERE (state = 'queued' AND coalesce(heartbeat_at, created_at) < now() - interval '3 s')
+        WHERE (state = 'queued' AND coalesce(heartbeat_at, created_at) < now() - make_interval(secs => %s))
             OR (state = 'running' AND lease_until < now())
     """  # noqa: S608
-    return _runs(await db.fetch(query))
+    return await db.fetch_as(RunRow, query, [timings.QUEUED])
 
 
-async def by_id(db: Fetch, run_id: UUID) -> Run | None:
-    return _run(await db.fetch(f"SELECT {_COLUMNS} FROM sync.runs WHERE id = %s", [run_id]))  # noqa: S608
-
-
-async def active(db: Fetch, source: str) -> Run | None:
-    """The one run of the source that is queued or running."""
-    query = f"SELECT {_COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
-    return _run(await db.fetch(query, [source]))
-
-
-async def last(db: Fetch, source: str) -> Run | None:
-    """The newest run of the source that has ended."""
-    query = f"""
-        SELECT {_COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('succeeded', 'failed')
-        ORDER BY created_at DESC LIMIT 1
-    """  # noqa: S608
-    return _run(await db.fetch(query, [source]))
-
-
-async def sources(db: Fetch) -> list[tuple[str, str, str, datetime | None]]:
-    """Name, provider, address and end of the last good run of each source."""
-    return await db.fetch("""
-        SELECT name, provider, url,
-            (SELECT max(finished_at) FROM sync.runs WHERE source = name AND state = 'succeeded')
-        FROM sync.sources ORDER BY name
-    """)
-
-
-async def last_success(db: Fetch) -> datetime | None:
-    """When a run of any source last succeeded."""
-    found: datetime | None = (await db.fetch("SELECT max(finished_at) FROM sync.runs WHERE state = 'succeeded'"))[0][0]
-    return found
-
-
-async def overdue(db: Fetch, source: str, interval: int) -> bool:
+async def is_overdue(db: Postgres, source: str, interval: int) -> bool:
     """Whether the newest run was asked for more than `interval` seconds ago."""
     query = "SELECT max(created_at) < now() - make_interval(secs => %s) FROM sync.runs WHERE source = %s"
     return bool((await db.fetch(query, [interval, source]))[0][0])
 
 
-async def slot(db: Fetch, interval: int) -> int:
-    """The number of the current interval by the database's clock; one that begins within 5 s has begun."""
-    query = "SELECT floor((extract(epoch FROM now()) + 5) / %s)::bigint"
-    return int((await db.fetch(query, [interval]))[0][0])
+async def current_slot(db: Postgres, interval: int) -> int:
+    """The number of the current interval by the database's clock; one that begins in a moment has begun."""
+    query = "SELECT floor((extract(epoch FROM now()) + %s) / %s)::bigint"
+    return int((await db.fetch(query, [timings.SLOT_TOLERANCE, interval]))[0][0])
+
+
+class FirstSync(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a source was ever synced (`done`), and if not, whether a run is `due` now.
+
+    `retry_at` says when a run that failed is tried again; null if there is none, or one is active.
+    """
+
+    done: bool
+    due: bool
+    retry_at: datetime | None
+
+
+async def first_sync(db: Postgres, source: str, interval: int) -> FirstSync:
+    """The pause after a failure is FIRST_RETRY at first and doubles with each, up to `interval` seconds."""
+    query = """
+        WITH ended AS (
+            SELECT max(finished_at) + make_interval(secs => least(%s * 2 ^ least(count(*) - 1, 20), %s)) AS retry_at,
+                coalesce(bool_or(state = 'succeeded'), false) AS done,
+                coalesce(bool_or(state IN ('queued', 'running')), false) AS active
+            FROM sync.runs WHERE source = %s
+        )
+        SELECT done, NOT done AND NOT active AND coalesce(retry_at, now()) <= now() AS due,
+            CASE WHEN NOT done AND NOT active THEN retry_at END AS retry_at
+        FROM ended
+    """
+    return (await db.fetch_as(FirstSync, query, [timings.FIRST_RETRY, interval, source]))[0]
+
+
+class SourceFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the metrics show of a source: its active runs, and when one last succeeded, in Unix seconds."""
+
+    source: str
+    active: int
+    succeeded_at: float | None
+
+
+async def list_figures(db: Postgres) -> list[SourceFigures]:
+    return await db.fetch_as(
+        SourceFigures,
+        """
+        SELECT name AS source, count(*) FILTER (WHERE state IN ('queued', 'running')) AS active,
+            extract(epoch FROM max(finished_at) FILTER (WHERE state = 'succeeded'))::float8 AS succeeded_at
+        FROM sync.sources LEFT JOIN sync.runs ON source = name GROUP BY name
+    """,
+    )

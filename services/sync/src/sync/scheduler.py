@@ -1,7 +1,7 @@
-"""The scheduler: rings for what waits in PostgreSQL, and ticks. Any number of it may run.
+"""The scheduler: ticks, and enqueues stalled runs again. Any number of it may run.
 
 Redis holds nothing that cannot be lost: the schedule is put back within a second, and every pass looks in
-PostgreSQL for runs that nobody was told of and for runs whose worker fell silent.
+PostgreSQL for queued runs whose message was lost and for runs whose lease has expired.
 """
 
 import asyncio
@@ -21,22 +21,18 @@ from rq.registry import clean_registries
 from rq.worker_registration import clean_worker_registry
 from rq_scheduler import Scheduler
 
-from common import metrics
-from sync import initial, probes, runs
+from common.postgres import Postgres
+from sync import database, monitoring, runs, timings
 from sync.gauges import SyncGauges
-from sync.postgres import Postgres
-from sync.queue import SCHEDULERS, TICK, SafeJob, SafeQueue, connect, open_queue, ring, tick_id
+from sync.queue import TICK, SafeJob, SafeQueue, connect, enqueue, open_queue, tick_id
+from sync.queue_state import SCHEDULERS
+from sync.runs import RunRow
 from sync.settings import SyncSettings
-from sync.stop import Stop
+from sync.shutdown import ShutdownFlag
 
-__all__ = ["Passes", "SyncScheduler", "schedule"]
+__all__ = ["SchedulerLoop", "SyncScheduler", "schedule"]
 
 log = logging.getLogger(__name__)
-
-PASS_SECONDS = 1.0
-REASSERT_SECONDS = 60.0
-CLEAN_SECONDS = 30.0
-TICK_SECONDS = 75
 
 
 class SyncScheduler(Scheduler):  # type: ignore[misc]
@@ -46,7 +42,7 @@ class SyncScheduler(Scheduler):  # type: ignore[misc]
     job_class = SafeJob
 
     def __init__(self, connection: Redis) -> None:
-        super().__init__(queue=open_queue(connection), connection=connection, interval=PASS_SECONDS)
+        super().__init__(queue=open_queue(connection), connection=connection, interval=timings.PASS)
 
     def enqueue_jobs(self) -> None:
         """Enqueue what is due, if no other scheduler is at it."""
@@ -93,7 +89,7 @@ class SyncScheduler(Scheduler):  # type: ignore[misc]
             id=tick_id(source),
             # A positive one would let the schedule expire.
             result_ttl=-1,
-            timeout=TICK_SECONDS,
+            timeout=timings.JOB_LIMIT,
         )
         log.info("tick scheduled", extra={"source": source, "interval": interval})
 
@@ -110,8 +106,11 @@ def _next_slot(interval: int) -> float:
     return (time.time() // interval + 1) * interval
 
 
-class Passes:
-    """What a scheduler does again and again; a step that fails is logged and tried at the next pass."""
+class SchedulerLoop:
+    """What a scheduler does again and again; a step that fails is logged and tried at the next pass.
+
+    RQ is not async, so what it does goes to a thread.
+    """
 
     def __init__(self, settings: SyncSettings, connection: Redis, db: Postgres) -> None:
         self._settings = settings
@@ -119,14 +118,20 @@ class Passes:
         self._db = db
         self._scheduler = SyncScheduler(connection)
         self._name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        self._initial = False
+        self._synced_once = False
         self._asserted = self._cleaned = float("-inf")
         self._failing: set[str] = set()
 
-    async def run(self) -> None:
-        """One pass."""
-        for step in (self._heartbeat, self._first_run, self._sweep, self._tick, self._clean):
-            await self._guarded(step)
+    async def run(self, shutdown: ShutdownFlag) -> None:
+        """Passes with pauses, until the process has to end."""
+        while not shutdown.requested:
+            await self.run_pass()
+            await asyncio.sleep(timings.PASS)
+
+    async def run_pass(self) -> None:
+        """One pass. Its steps do not wait for each other: PostgreSQL may be away, or Redis."""
+        steps = (self._heartbeat, self._first_run, self._sweep, self._tick, self._clean)
+        await asyncio.gather(*(self._guarded(step) for step in steps))
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         name = step.__name__.strip("_")
@@ -143,62 +148,61 @@ class Passes:
         now = time.time()
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.zadd(SCHEDULERS, {self._name: now})
-            pipeline.zremrangebyscore(SCHEDULERS, 0, now - 60)
-            pipeline.execute()
+            pipeline.zremrangebyscore(SCHEDULERS, 0, now - timings.FORGET)
+            await asyncio.to_thread(pipeline.execute)
 
     async def _first_run(self) -> None:
         """A source that was never synced is synced at once, and again after growing pauses until it succeeds."""
-        if self._initial:
+        if self._synced_once:
             return
-        first = await initial.first_success(self._db, self._settings.source, self._settings.interval)
-        self._initial = first.done
+        first = await runs.first_sync(self._db, self._settings.source, self._settings.interval)
+        self._synced_once = first.done
         if first.due and (run := await runs.request_initial(self._db, self._settings)):
             log.info("first run requested", extra={"run_id": str(run.id), "source": run.source})
-            ring(self._redis, run.id, run.attempt)
+            await self._enqueue(run)
 
     async def _sweep(self) -> None:
-        """Ring for runs that wait though nobody heard of them, or whose worker fell silent."""
-        for run in await runs.waiting(self._db):
-            if ring(self._redis, run.id, run.attempt):
-                log.warning("rang again for a %s run", run.state, extra={"run_id": str(run.id), "source": run.source})
+        """Enqueue runs whose message was lost, or whose lease has expired."""
+        for run in await runs.list_stalled(self._db):
+            if await self._enqueue(run):
+                fields = {"run_id": str(run.id), "source": run.source}
+                log.warning("enqueued a %s run that no worker works on", run.state, extra=fields)
+
+    async def _enqueue(self, run: RunRow) -> bool:
+        return await asyncio.to_thread(enqueue, self._redis, run.id, run.attempt)
 
     async def _tick(self) -> None:
         source, interval = self._settings.source, self._settings.interval
-        if tick_id(source) not in self._scheduler or time.monotonic() - self._asserted > REASSERT_SECONDS:
-            overdue = await runs.overdue(self._db, source, interval)
-            self._scheduler.assert_tick(source, interval, overdue=overdue)
+        scheduled = await asyncio.to_thread(self._scheduler.__contains__, tick_id(source))
+        if not scheduled or time.monotonic() - self._asserted > timings.REASSERT:
+            overdue = await runs.is_overdue(self._db, source, interval)
+            await asyncio.to_thread(self._scheduler.assert_tick, source, interval, overdue=overdue)
             self._asserted = time.monotonic()
-        self._scheduler.enqueue_jobs()
+        await asyncio.to_thread(self._scheduler.enqueue_jobs)
 
     async def _clean(self) -> None:
         """RQ's workers clean up too seldom."""
-        if time.monotonic() - self._cleaned > CLEAN_SECONDS:
-            queue = open_queue(self._redis)
-            clean_registries(queue)
-            clean_worker_registry(queue)
-            # What killed workers were about to do; PostgreSQL knows better.
-            self._redis.ltrim(queue.intermediate_queue_key, -100, -1)
+        if time.monotonic() - self._cleaned > timings.CLEAN:
+            await asyncio.to_thread(_clean_registries, open_queue(self._redis))
             self._cleaned = time.monotonic()
+
+
+def _clean_registries(queue: SafeQueue) -> None:
+    clean_registries(queue)
+    clean_worker_registry(queue)
+    # What killed workers were about to do; PostgreSQL knows better.
+    queue.connection.ltrim(queue.intermediate_queue_key, -100, -1)
 
 
 def schedule(settings: SyncSettings) -> None:
     """Schedule until SIGTERM or SIGINT; PostgreSQL and Redis may come late, go and come back."""
-    stop = Stop()
-    stop.listen()
-    metrics.set_build_info("sync-scheduler")
-    if settings.faults:
-        from common import faults
+    shutdown = ShutdownFlag()
+    shutdown.listen()
+    with monitoring.serve(settings, "sync-scheduler", shutdown) as monitor:
+        REGISTRY.register(SyncGauges(monitor, settings.source))
+        asyncio.run(_schedule(settings, shutdown))
 
-        faults.install(settings.faults)
-    REGISTRY.register(SyncGauges(settings))
-    checks = {"postgres": probes.schema_probe(settings), "redis": probes.redis_probe(connect(settings, seconds=0.8))}
-    health = probes.Health("sync-scheduler", stop, checks)
-    stop_metrics = metrics.serve(settings.host, settings.metrics_port, health.routes())
-    db = Postgres(settings, application="sync-scheduler")
-    passes = Passes(settings, connect(settings), db)
-    with asyncio.Runner() as runner:
-        while not stop.requested:
-            runner.run(passes.run())
-            time.sleep(PASS_SECONDS)
-        runner.run(db.close())
-    stop_metrics()
+
+async def _schedule(settings: SyncSettings, shutdown: ShutdownFlag) -> None:
+    async with database.connect(settings, "sync-scheduler") as db:
+        await SchedulerLoop(settings, connect(settings), db).run(shutdown)

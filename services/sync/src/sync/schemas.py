@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sync.runs import Run
+from sync.models import Run
+from sync.states import RunState, Trigger
 
 __all__ = ["QueueOut", "RunOut", "SchedulerOut", "SourceOut", "StatusOut", "TriggerIn", "TriggerOut", "WorkerOut"]
 
@@ -41,8 +42,8 @@ class RunOut(BaseModel):
 
     id: UUID
     source: str
-    state: Literal["queued", "running", "succeeded", "failed"]
-    trigger: Literal["manual", "schedule", "initial"]
+    state: RunState
+    trigger: Trigger
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -6,41 +6,54 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.web.database import Database
-from sync import initial, runs
-from sync.queue import QUEUE, SCHEDULERS, tick_id
+from sync import history, runs, timings
+from sync.queue_state import read_queue_state
 from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceOut, StatusOut, WorkerOut
 from sync.settings import SyncSettings
 
 __all__ = ["read"]
 
-ALIVE_SECONDS = 15
 
-
-@dataclass
+@dataclass(kw_only=True)
 class _Processes:
     """What Redis tells; the defaults are what we know without it."""
 
-    redis: str = "unavailable"
+    redis_ok: bool = False
     queue: QueueOut | None = None
     workers: list[WorkerOut] = field(default_factory=list)
     scheduler: SchedulerOut = field(default_factory=lambda: SchedulerOut(alive=False, last_heartbeat=None))
     next_tick_at: datetime | None = None
 
 
-async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
+async def read(db: Database, session: AsyncSession, redis: Redis, settings: SyncSettings) -> StatusOut:
     """The state of all sources; without Redis, all but the liveness of its users."""
     try:
         processes = await _processes(redis, settings.source)
     except (RedisError, OSError):
         processes = _Processes()
-    known = {name: (provider, url, success) for name, provider, url, success in await runs.sources(db)}
+    return StatusOut(
+        sources=await _sources(db, session, settings, processes.next_tick_at),
+        queue=processes.queue,
+        workers=processes.workers,
+        scheduler=processes.scheduler,
+        redis="ok" if processes.redis_ok else "unavailable",
+    )
+
+
+async def _sources(
+    db: Database, session: AsyncSession, settings: SyncSettings, next_tick_at: datetime | None
+) -> list[SourceOut]:
+    """All sources that were ever synced, and the one of the settings."""
+    known = {it.name: (it.provider, it.url, it.succeeded_at) for it in await history.list_sources(session)}
     known.setdefault(settings.source, (settings.external_api_provider, settings.source_url, None))
     sources = []
-    for name, (provider, url, success) in sorted(known.items()):
-        last, active = await runs.last(db, name), await runs.active(db, name)
-        first = await initial.first_success(db, name, settings.interval) if success is None else None
+    for name, (provider, url, succeeded_at) in sorted(known.items()):
+        last, active = await history.last_run(session, name), await history.active_run(session, name)
+        ours = name == settings.source
+        first = await runs.first_sync(db, name, settings.interval) if ours and succeeded_at is None else None
         sources.append(
             SourceOut(
                 source=name,
@@ -48,38 +61,25 @@ async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
                 url=url,
                 last_run=RunOut.of(last) if last else None,
                 active_run=RunOut.of(active) if active else None,
-                last_success_at=success,
-                retry_at=first.retry_at if first and name == settings.source else None,
-                next_tick_at=processes.next_tick_at if name == settings.source else None,
+                last_success_at=succeeded_at,
+                retry_at=first.retry_at if first else None,
+                next_tick_at=next_tick_at if ours else None,
                 interval_minutes=settings.sync_interval_minutes,
             )
         )
-    return StatusOut(
-        sources=sources,
-        queue=processes.queue,
-        workers=processes.workers,
-        scheduler=processes.scheduler,
-        redis="ok" if processes.redis == "ok" else "unavailable",
-    )
+    return sources
 
 
 async def _processes(redis: Redis, source: str) -> _Processes:
-    async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.llen(f"rq:queue:{QUEUE}")
-        pipeline.zcard(f"rq:wip:{QUEUE}")
-        pipeline.zcard(f"rq:failed:{QUEUE}")
-        pipeline.zscore("rq:scheduler:scheduled_jobs", tick_id(source))
-        pipeline.zrevrange(SCHEDULERS, 0, 0, withscores=True)
-        pipeline.smembers(f"rq:workers:{QUEUE}")
-        queued, started, failed, next_tick, schedulers, workers = await pipeline.execute()
-    beat = schedulers[0][1] if schedulers else None
-    alive = beat is not None and time.time() - beat < ALIVE_SECONDS
+    state = await read_queue_state(redis, source)
+    heartbeat = state.scheduler_heartbeat
+    alive = heartbeat is not None and time.time() - heartbeat < timings.ALIVE
     return _Processes(
-        redis="ok",
-        queue=QueueOut(queued=queued, started=started, failed=failed),
-        workers=await _workers(redis, sorted(workers)),
-        scheduler=SchedulerOut(alive=alive, last_heartbeat=_time(beat)),
-        next_tick_at=_time(next_tick),
+        redis_ok=True,
+        queue=QueueOut(queued=state.queued, started=state.started, failed=state.failed),
+        workers=await _workers(redis, state.workers),
+        scheduler=SchedulerOut(alive=alive, last_heartbeat=_time(heartbeat)),
+        next_tick_at=_time(state.next_tick),
     )
 
 

@@ -10,7 +10,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import redis.exceptions
 from prometheus_client import Counter, Histogram
 from redis import Redis
@@ -18,12 +17,13 @@ from rq import Worker, worker_registration
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from common import metrics
 from common.diagnostics import describe
-from sync import probes
+from sync import monitoring, timings
 from sync.queue import QUEUE, RUN, TICK, SafeJob, SafeQueue, connect
+from sync.results import JobEnded, Report, ReportPipe, RunResult, TickResult
 from sync.settings import SyncSettings
-from sync.stop import Stop
+from sync.shutdown import ShutdownFlag
+from sync.states import Outcome, TickOutcome
 
 __all__ = ["SyncWorker", "work"]
 
@@ -49,26 +49,26 @@ class SyncWorker(Worker):
 
     queue_class = SafeQueue
     job_class = SafeJob
-    max_connection_wait_time = 2.0
+    max_connection_wait_time = timings.RECONNECT
 
-    def __init__(self, settings: SyncSettings, connection: Redis, stop: Stop) -> None:
-        # A dequeue takes worker_ttl - 15 s, so an idle worker is heard of every 5 s.
+    def __init__(self, settings: SyncSettings, connection: Redis, shutdown: ShutdownFlag) -> None:
         super().__init__(
             [QUEUE],
             connection=connection,
             serializer=JSONSerializer,
-            worker_ttl=20,
-            job_monitoring_interval=3,
+            # A dequeue takes 15 s less.
+            worker_ttl=timings.IDLE_HEARTBEAT + 15,
+            job_monitoring_interval=timings.MONITORING,
             log_job_description=False,
         )
         self._settings = settings
-        self._stop = stop
+        self._shutdown_flag = shutdown
         self._parent = os.getpid()
-        self._report_from = self._report_to = -1
+        self._reports: ReportPipe
 
     def check_for_suspension(self, burst: bool) -> None:
         """End if the signal came before RQ listened to it."""
-        if self._stop.requested:
+        if self._shutdown_flag.requested:
             raise StopRequested
 
     def subscribe(self) -> None:
@@ -82,7 +82,7 @@ class SyncWorker(Worker):
         """Not told to Redis, which may be away when we have to end."""
 
     def request_stop(self, signum: int, frame: Any) -> None:
-        self._stop.requested = True
+        self._shutdown_flag.requested = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
@@ -107,16 +107,15 @@ class SyncWorker(Worker):
     def execute_job(self, job: Any, queue: Any) -> None:
         """Fork, wait, count."""
         began = time.monotonic()
-        self._report_from, self._report_to = os.pipe()
+        self._reports = ReportPipe()
         try:
             super().execute_job(job, queue)
         finally:
-            with os.fdopen(self._report_from, "rb") as report:
-                self._count(job, report.read(), time.monotonic() - began)
+            self._count(job, self._reports.receive(), time.monotonic() - began)
 
     def fork_work_horse(self, job: Any, queue: Any) -> None:
         super().fork_work_horse(job, queue)
-        os.close(self._report_to)
+        self._reports.close_writer()
 
     def main_work_horse(self, job: Any, queue: Any) -> None:
         """The child. It never outlives its parent: nobody would stop it, and its run is taken over."""
@@ -124,7 +123,6 @@ class SyncWorker(Worker):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self._parent:
             os._exit(1)
-        os.close(self._report_from)
         super().main_work_horse(job, queue)
 
     def setup_work_horse_signals(self) -> None:
@@ -134,26 +132,33 @@ class SyncWorker(Worker):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def perform_job(self, job: Any, queue: Any, execution: Any) -> bool:
+        job.reports = self._reports
         try:
             return super().perform_job(job, queue, execution)
         finally:
-            # Not by way of Redis, which may have gone meanwhile.
-            os.write(self._report_to, msgspec.json.encode(job._result))
+            self._reports.send(JobEnded())
 
-    def _count(self, job: Any, report: bytes, seconds: float) -> None:
-        result = msgspec.json.decode(report) if report else None
-        source = (result or {}).get("source") or self._settings.source
+    def _count(self, job: Any, reports: list[Report], seconds: float) -> None:
+        """A job that sent no result was killed, or raised. A tick that claimed its slot has begun a run."""
         function = _function(job)
+        tick = next((it for it in reports if isinstance(it, TickResult)), None)
         if function == TICK:
-            TICKS.labels(source, result["tick"] if result else "failed").inc()
-        elif function == RUN:
-            outcome = result["outcome"] if result else "error" if report else "killed"
-            RUNS.labels(source, outcome).inc()
-            if outcome != "skipped":
-                RUN_DURATION.labels(source).observe(seconds)
-            if result and outcome == "succeeded":
-                for kind, rows in result["counts"].items():
-                    ROWS.labels(source, kind).inc(rows)
+            source, outcome = (tick.source, tick.outcome) if tick else (self._settings.source, TickOutcome.FAILED)
+            TICKS.labels(source, outcome).inc()
+        if function == RUN or (tick and tick.outcome is TickOutcome.CLAIMED):
+            run = next((it for it in reports if isinstance(it, RunResult)), None)
+            ended = any(isinstance(it, JobEnded) for it in reports)
+            self._count_run(run, Outcome.ERROR if ended else Outcome.KILLED, seconds)
+
+    def _count_run(self, run: RunResult | None, without_result: Outcome, seconds: float) -> None:
+        source = (run and run.source) or self._settings.source
+        outcome = run.outcome if run else without_result
+        RUNS.labels(source, outcome).inc()
+        if outcome is not Outcome.SKIPPED:
+            RUN_DURATION.labels(source).observe(seconds)
+        if run and outcome is Outcome.SUCCEEDED:
+            for kind in run.counts.__struct_fields__:
+                ROWS.labels(source, kind).inc(getattr(run.counts, kind))
 
 
 def _function(job: Any) -> str | None:
@@ -165,30 +170,22 @@ def _function(job: Any) -> str | None:
 
 def work(settings: SyncSettings) -> None:
     """Work until SIGTERM or SIGINT; Redis may come late, go and come back."""
-    stop = Stop()
-    metrics.set_build_info("sync-worker")
-    if settings.faults:
-        from common import faults
-
-        faults.install(settings.faults)
-    for outcome in ("succeeded", "failed", "killed"):
+    for outcome in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.KILLED):
         # So that the first failure is an increase.
         RUNS.labels(settings.source, outcome)
-    checks = {"postgres": probes.schema_probe(settings), "redis": probes.redis_probe(connect(settings, seconds=0.8))}
-    health = probes.Health("sync-worker", stop, checks)
-    stop_metrics = metrics.serve(settings.host, settings.metrics_port, health.routes())
-    pause = 0.25
-    stop.listen()
-    while not stop.requested:
-        try:
-            SyncWorker(settings, connect(settings), stop).work(logging_level="WARNING")
-            pause = 0.25
-        except redis.exceptions.RedisError as error:
-            log.warning("Redis is away: %s", describe(error))
-        finally:
-            # RQ had them meanwhile.
-            stop.listen()
-        if not stop.requested:
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)
-    stop_metrics()
+    shutdown = ShutdownFlag()
+    shutdown.listen()
+    with monitoring.serve(settings, "sync-worker", shutdown):
+        pause = 0.25
+        while not shutdown.requested:
+            try:
+                SyncWorker(settings, connect(settings), shutdown).work(logging_level="WARNING")
+                pause = 0.25
+            except redis.exceptions.RedisError as error:
+                log.warning("Redis is away: %s", describe(error))
+            finally:
+                # RQ had them meanwhile.
+                shutdown.listen()
+            if not shutdown.requested:
+                time.sleep(pause)
+                pause = min(pause * 2, timings.RECONNECT)

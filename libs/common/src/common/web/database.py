@@ -10,6 +10,7 @@ from psycopg.abc import Loader
 from psycopg_pool import PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from common.connection import MAX_WAIT
 from common.postgres import Postgres
 from common.settings import ServiceSettings
 
@@ -20,9 +21,14 @@ class Database(Postgres):
     """The PostgreSQL connections of an HTTP service: the pool of `fetch`, and an engine for transactions."""
 
     def __init__(
-        self, settings: ServiceSettings, *, application: str, loaders: Mapping[str, type[Loader]] | None = None
+        self,
+        settings: ServiceSettings,
+        *,
+        application: str,
+        max_wait: float = MAX_WAIT,
+        loaders: Mapping[str, type[Loader]] | None = None,
     ) -> None:
-        super().__init__(settings, application=application, loaders=loaders)
+        super().__init__(settings, application=application, max_wait=max_wait, loaders=loaders)
         # A read that is known to be slow holds this, so that connections are left for the others.
         self.slow_reads = asyncio.Semaphore(1)
         self.engine: AsyncEngine = create_async_engine(

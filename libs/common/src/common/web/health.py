@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from common.health import not_ready
 from common.web.problems import problem
 from common.web.routing import make_router
 from common.web.state import StateRequest
@@ -26,10 +27,9 @@ async def health(request: StateRequest) -> Response:
     report = await request.state["health"].report()
     if report["status"] in ("ok", "degraded"):
         return JSONResponse(report, headers={"Cache-Control": "no-store"})
-    failed = ", ".join(f"{name}: {check['detail']}" for name, check in report["checks"].items() if "detail" in check)
-    members = {key: report[key] for key in ("service", "version", "checks")} | {"state": report["status"]}
+    detail, members = not_ready(report)
     headers = {"Retry-After": "1", "Cache-Control": "no-store"}
-    return problem(request.scope, 503, failed or report["status"], title="Not ready", headers=headers, members=members)
+    return problem(request.scope, 503, detail, title="Not ready", headers=headers, members=members)
 
 
 async def livez() -> Response:

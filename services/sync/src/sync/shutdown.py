@@ -1,12 +1,12 @@
-"""SIGTERM and SIGINT as a fact to be asked for."""
+"""SIGTERM and SIGINT as a flag."""
 
 import signal
 from types import FrameType
 
-__all__ = ["Stop"]
+__all__ = ["ShutdownFlag"]
 
 
-class Stop:
+class ShutdownFlag:
     """`requested` once the process has been told to end.
 
     A plain flag, polled: setting a threading.Event in a signal handler can deadlock with waiting for it.
@@ -16,9 +16,9 @@ class Stop:
         self.requested = False
 
     def listen(self) -> None:
-        """Take over the signals, from whoever has them."""
+        """Handle the signals here, whoever has handled them until now."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
+            signal.signal(number, self._request)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
