@@ -37,6 +37,9 @@ down: ## Stop and remove the containers
 setup: .venv/dev ## Install everything for development into .venv
 test: .venv/dev ## Run the tests, T=path for one
 	@$(PY) -m pytest $(if $(T),"$(T)",--numprocesses 4 --dist loadgroup tests)
+coverage: .venv/dev ## Run the tests and list the lines and branches that they miss, in all processes; T=path for one
+	@$(PY) -m coverage erase; $(PY) -m coverage run -m pytest $(if $(T),"$(T)",--numprocesses 2 --dist loadgroup tests); \
+		status=$$?; $(PY) -m coverage combine --quiet && $(PY) -m coverage report && exit $$status
 compose-test: .venv/dev ## Test docker compose on a real engine, SHORT=1 for half of it
 	@$(PY) -m tests.deploy.compose
 k8s-test: .venv/dev ## Test the chart on the cluster of KUBECONFIG; IMAGE_LOAD="kind load docker-image", SHORT=1, SCENARIOS=install,network-policies
@@ -99,4 +102,4 @@ define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef
 
-.PHONY: run dev start stop status logs admin clean reset up down setup test compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart settings metrics lock sbom release help
+.PHONY: run dev start stop status logs admin clean reset up down setup test coverage compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart settings metrics lock sbom release help

@@ -1,6 +1,5 @@
 """The names and the defaults of settings, the same everywhere; what production refuses."""
 
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dotenv import dotenv_values
 import tools.settings
 from common.settings import ServiceSettings, load_settings
 from stack import settings as launcher
+from tests.fixtures.processes import inherited
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
@@ -69,7 +69,7 @@ def example() -> dict[str, str]:
 
 
 def start(service: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"]} | settings
+    environment = inherited() | settings
     command = [sys.executable, "-m", service, "serve"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

@@ -1,6 +1,5 @@
 """FAULTS is refused unless every part of it is understood; unset, it costs nothing."""
 
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from common.deadlines import time_left
 from common.settings import ServiceSettings
 from common.web.faults import FaultMiddleware
 from common.web.middleware import DeadlineMiddleware
+from tests.fixtures.processes import inherited
 
 STORES = {"DATABASE_URL": "postgresql://catalog_svc:bYq4@host/products", "REDIS_URL": "redis://host"}
 EVERYTHING = "latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2"
@@ -91,7 +91,7 @@ def test_unset_nothing_of_it_is_even_imported() -> None:
         print("common.faults" in sys.modules, len(service.api.user_middleware))
     """
     for text, expected in (("", "False 0"), ("error=0", "True 1")):
-        environment = {"PATH": os.environ["PATH"], "FAULTS": text} | STORES
+        environment = inherited() | {"FAULTS": text} | STORES
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == expected, done.stderr
