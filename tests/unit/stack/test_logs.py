@@ -60,13 +60,15 @@ class TestLines:
         (line,) = parse_lines("x", [JSON_LINE])
 
         assert line.pretty.endswith("hello port=8000")
-        assert "INFO" in line.pretty and "{" not in line.pretty
+        assert "INFO" in line.pretty
+        assert "{" not in line.pretty
 
     @pytest.mark.parametrize("text", ["\x1b[2Jcleared", json.dumps({"message": "\x1b[2Jcleared"})])
     def test_control_characters_do_not_reach_the_terminal(self, text: str) -> None:
         (line,) = parse_lines("x", [text])
 
-        assert "\\x1b[2Jcleared" in line.pretty and "\x1b[2J" not in line.pretty
+        assert "\\x1b[2Jcleared" in line.pretty
+        assert "\x1b[2J" not in line.pretty
 
 
 class TestStream:

@@ -41,7 +41,8 @@ def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
     assert {"catalog", "catalog-2", "catalog-3", "sync-worker", "sync-worker-2"} < set(names)
     assert len(names) == len(set(names)) == 12
     ports = [port for pair in plan.ports.values() for port in pair]
-    assert isinstance(plan.postgres, PostgresServer) and plan.redis
+    assert isinstance(plan.postgres, PostgresServer)
+    assert plan.redis
     ports += [plan.postgres.port, plan.redis.port, plan.gateway_port, plan.dummyjson_port or 0]
     assert len(ports) == len(set(ports))
 
@@ -91,4 +92,5 @@ def test_the_banner_says_when_a_first_sync_that_failed_is_tried_again(run_dir: R
     plan = make(run_dir, EXTERNAL_API_URL="https://api.example/products")
     assert products_row(plan, {"last_success_at": None, "retry_at": None}) == "from https://api.example/products"
     row = products_row(plan, {"last_success_at": None, "retry_at": "2026-01-31T12:00:10Z"})
-    assert "the first sync failed; it is tried again at 2026-01-31T12:00:10Z" in row and "make logs" in row
+    assert "the first sync failed; it is tried again at 2026-01-31T12:00:10Z" in row
+    assert "make logs" in row
