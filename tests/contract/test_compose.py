@@ -122,9 +122,9 @@ def test_the_gateway_finds_the_services_by_their_names() -> None:
 def test_no_password_is_in_a_command() -> None:
     """Commands are visible to everybody who may list processes."""
     for it in SERVICES.values():
-        said = " ".join([*it.get("command", []), *it.get("healthcheck", {}).get("test", [])])
-        assert not re.search(r"(?<!\$)\$\{?\w*(PASSWORD|SECRET)", said)
-        assert "local-only" not in said
+        text = " ".join([*it.get("command", []), *it.get("healthcheck", {}).get("test", [])])
+        assert not re.search(r"(?<!\$)\$\{?\w*(PASSWORD|SECRET)", text)
+        assert "local-only" not in text
 
 
 def test_the_image_has_what_it_copies() -> None:

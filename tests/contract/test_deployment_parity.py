@@ -201,7 +201,7 @@ def test_what_ends_gets_the_same_time() -> None:
 def test_the_same_paths_are_public(kind: str) -> None:
     """`make run` and compose have the Caddyfile, the chart's bundled gateway too, Ingress and HTTPRoute their own."""
     manifests = only(render("01-minimal", *EVERYTHING), kind)
-    assert {way for it in manifests for way in ways(it)} == caddy()
+    assert {path for it in manifests for path in public_paths(it)} == caddy()
 
 
 def caddy() -> set[tuple[str, str]]:
@@ -210,11 +210,11 @@ def caddy() -> set[tuple[str, str]]:
     matchers = dict(re.findall(r"^\t\t(@(?:auth|catalog|sync)) path (.+)$", text, re.M))
     components = {"AUTH": "auth", "CATALOG": "catalog", "SYNC": "sync-api"}
     proxied = re.findall(r"reverse_proxy (\S+) \{\$([A-Z]+)_UPSTREAMS", text)
-    ways = {(path, components[to]) for target, to in proxied for path in matchers.get(target, target).split()}
-    return {(path, to) for path, to in ways if path.endswith("*") or (f"{path.rpartition('/')[0]}/*", to) not in ways}
+    found = {(path, components[to]) for target, to in proxied for path in matchers.get(target, target).split()}
+    return {(path, to) for path, to in found if path.endswith("*") or (f"{path.rpartition('/')[0]}/*", to) not in found}
 
 
-def ways(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def public_paths(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for rule in manifest["spec"]["rules"]:
         # An Ingress has one backend a path, an HTTPRoute one a rule.
         for path in rule.get("http", {}).get("paths", []):

@@ -36,13 +36,13 @@ def make(clone: Path, target: str, **settings: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize(
-    ("target", "ok", "said"),
+    ("target", "ok", "message"),
     [("status", False, "not running"), ("stop", True, "not running"), ("logs", False, "no logs")],
 )
-def test_who_only_looks_installs_nothing(clone: Path, target: str, ok: bool, said: str) -> None:
+def test_who_only_looks_installs_nothing(clone: Path, target: str, ok: bool, message: str) -> None:
     done = make(clone, target)
     assert (done.returncode == 0) is ok
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert not (clone / ".venv").exists()
 
 
@@ -56,8 +56,8 @@ def test_no_network_at_the_first_install_is_one_line(clone: Path) -> None:
     done = make(clone, "run", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_CACHE_DIR="1")
     assert done.returncode != 0
     assert "packages of requirements.lock into .venv" in done.stdout
-    said = [line for line in done.stderr.splitlines() if line and not line.startswith("make")]
-    assert said == ["no package index answers: the install needs a network, or an index in pip's settings"]
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("make")]
+    assert lines == ["no package index answers: the install needs a network, or an index in pip's settings"]
 
 
 def test_clean_deletes_what_is_built_and_no_data(clone: Path) -> None:

@@ -207,7 +207,7 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (":", ":wrong-", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
         ("auth_svc", "nobody_svc", "migrate: PostgreSQL refuses the password in DATABASE_URL: correct it ("),
@@ -216,13 +216,13 @@ def test_a_database_that_comes_late_is_waited_for(begin: Run) -> None:
     ids=["password", "role", "database"],
 )
 def test_a_refusal_ends_it_at_once_and_says_what_to_do(
-    migrated: PostgresServer, begin: Run, old: str, new: str, said: str
+    migrated: PostgresServer, begin: Run, old: str, new: str, message: str
 ) -> None:
     url = migrated.url("auth")
     scheme, rest = url.split("://")
     wrong = f"{scheme}://{rest.replace(old, new, 1)}"
     output, _ = (process := begin("auth", "auth", "migrate", DATABASE_URL=wrong)).communicate(timeout=30)
-    assert (process.returncode, output[: len(said)]) == (1, said)
+    assert (process.returncode, output[: len(message)]) == (1, message)
     assert len(output.splitlines()) == 1
     assert str(urlsplit(url).password) not in output
 

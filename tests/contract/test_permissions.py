@@ -120,10 +120,10 @@ def test_the_document_asks_for_a_token_where_the_table_does() -> None:
         for path, operations in openapi.merged()["paths"].items()
         for method, operation in operations.items()
     }
-    assert {name for name, ways in declared.items() if {} not in ways} == {
+    assert {name for name, needs in declared.items() if {} not in needs} == {
         name for name, callers in table.items() if name in declared and "nobody" not in callers
     }
-    assert {name for name, ways in declared.items() if {} in ways and len(ways) > 1} == {"POST /auth/register"}
+    assert {name for name, needs in declared.items() if {} in needs and len(needs) > 1} == {"POST /auth/register"}
     assert not [name for name, callers in table.items() if callers == IMPORTERS and name in declared]
 
 

@@ -112,8 +112,8 @@ class Load:
     def _expect(self, answer: httpx.Response, status: int, right: Any) -> bool:
         if answer.status_code != status:
             problem = "problem+json" in answer.headers.get("content-type", "")
-            said = f"problem: {answer.json()['detail']}" if problem else answer.text[:80]
-            self.failures[f"{answer.request.method} {answer.status_code} {said}"] += 1
+            shown = f"problem: {answer.json()['detail']}" if problem else answer.text[:80]
+            self.failures[f"{answer.request.method} {answer.status_code} {shown}"] += 1
         elif not right(answer.json()):
             self.failures[f"{answer.request.method}: wrong content"] += 1
         else:

@@ -46,12 +46,12 @@ def test_cost_grows_with_the_bytes_and_no_faster(target: Target, shape: Shape) -
     chosen = [route for route in fitting if route.body or route in READS]
     assert chosen
     wrong = [
-        said
+        finding
         for route in chosen
         for service in (found[owner(route)], found["gateway"])
         if service.name != "gateway" or route is chosen[0]
         # A pause of the garbage collector may fall into one measurement, but not into the cheapest of five.
         if faults(measure(service, route, shape, target.token, repeats=1))
-        for said in faults(measure(service, route, shape, target.token, repeats=5))
+        for finding in faults(measure(service, route, shape, target.token, repeats=5))
     ]
     assert not wrong, "\n".join(wrong)

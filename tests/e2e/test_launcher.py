@@ -86,11 +86,11 @@ class TestRunning:
             assert status_of(processes[name]["metrics_url"]) == 200, name
 
     def test_the_banner_says_what_to_do_next(self, launcher: Launcher) -> None:
-        said = launcher.output()
+        output = launcher.output()
 
         port = launcher.stack["gateway_url"].rpartition(":")[2]
         for part in (f"http://localhost:{port}/docs", "stand-in for DummyJSON", '"role":"admin"', "Ctrl-C"):
-            assert part in said
+            assert part in output
 
     def test_servers_are_private_to_this_machine(self, launcher: Launcher) -> None:
         pids = {process.pid for process in launcher.family()}
@@ -139,14 +139,14 @@ class TestRunning:
             assert (launcher.run_dir.path / file).stat().st_mode & 0o777 == 0o600, file
 
     def test_the_banner_shows_each_step_and_where_the_data_is(self, launcher: Launcher) -> None:
-        said = launcher.output()
+        output = launcher.output()
         for name in (*NAMES - {"redis"}, "catalog-2"):
-            assert f"  {name} is ready" in said
-        assert f"data      {launcher.run_dir.path}" in said
-        assert "there is none yet" in said
-        assert '"role":"admin"' in said
+            assert f"  {name} is ready" in output
+        assert f"data      {launcher.run_dir.path}" in output
+        assert "there is none yet" in output
+        assert '"role":"admin"' in output
         steps = ("postgres is ready", "schemas of auth, catalog, sync are", "gateway is ready", "ready after")
-        assert sorted(steps, key=said.index) == list(steps)
+        assert sorted(steps, key=output.index) == list(steps)
 
     def test_an_admin_is_made_and_not_asked_for_again(self, launcher: Launcher) -> None:
         made = subprocess.run(
@@ -159,9 +159,9 @@ class TestRunning:
         assert (made.returncode, made.stdout) == (0, "a@example.com is an admin now\n"), made.stderr
 
     def test_migrating_says_where_each_schema_is(self, launcher: Launcher) -> None:
-        said = command(launcher.run_dir.path, 1, "exec", "auth", "--", "python", "-m", "auth", "migrate")
-        assert said.returncode == 0, said.stderr
-        assert re.search(r"auth: at \d{4}", said.stderr), said.stderr
+        migrated = command(launcher.run_dir.path, 1, "exec", "auth", "--", "python", "-m", "auth", "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        assert re.search(r"auth: at \d{4}", migrated.stderr), migrated.stderr
 
     def test_an_unknown_log_lists_the_known_ones(self, launcher: Launcher) -> None:
         line = refused(command(launcher.run_dir.path, 1, "logs", "nope"))
@@ -303,7 +303,7 @@ def test_help(verb: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "messages"),
     [
         ({"LOG_LEVEL": "loud", "DB_POOL_SIZE": "0"}, ["LOG_LEVEL: ", "DB_POOL_SIZE: "]),
         ({"ACCESS_TOKEN_SECONDS": "soon"}, ["ACCESS_TOKEN_SECONDS: "]),
@@ -312,12 +312,12 @@ def test_help(verb: str, tmp_path: Path) -> None:
         ({"DEBUG": "everything"}, ["DEBUG must be one of auth, catalog"]),
     ],
 )
-def test_bad_settings_are_reported_once_and_nothing_starts(settings: dict[str, str], said: list[str]) -> None:
+def test_bad_settings_are_reported_once_and_nothing_starts(settings: dict[str, str], messages: list[str]) -> None:
     with folder() as run_dir:
         for verb in ("up", "start"):
             result = command(run_dir, Ports().pick(), verb, **settings)
             assert result.returncode == 1
-            for part in said:
+            for part in messages:
                 assert result.stderr.count(part) == 1, result.stderr
             assert "Traceback" not in result.stderr
             assert not (run_dir / "postgres" / "data").exists()
@@ -362,8 +362,8 @@ def test_a_saved_file_restarts_its_service_and_a_first_sync_that_fails_is_report
             launcher.until_ready()
             assert "debugger  127.0.0.1:5678 for catalog" in launcher.output()
             until(lambda: _sync_health(port)["retry_at"])
-            told = _sync_health(port)
-            assert told["last_success_at"] is None
+            health = _sync_health(port)
+            assert health["last_success_at"] is None
             family = {name: _served_by(launcher, name) for name in ("auth", "catalog", "sync-api")}
             saved = Path(catalog.errors.__file__)
             os.utime(saved, (time.time(), time.time()))

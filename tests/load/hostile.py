@@ -208,7 +208,7 @@ def _average(service: Service, connection: Connection, data: bytes, repeats: int
 
 def faults(cost: Cost) -> list[str]:
     """What is wrong with a cost, in sentences."""
-    return [said for check in (growing, too_costly, wrong_answer) if (said := check(cost))]
+    return [finding for check in (growing, too_costly, wrong_answer) if (finding := check(cost))]
 
 
 def growing(cost: Cost) -> str:
@@ -318,14 +318,14 @@ def everywhere(report: Report, launcher: Launcher, token: str, chosen: str) -> l
         for service in (found[owner(route)], found["gateway"]):
             fitting = [shape for shape in SHAPES if shape.fits(route) and chosen in shape.name]
             mine = [measure(service, route, shape, token) for shape in fitting]
-            wrong = [said for cost in mine for said in faults(cost)]
+            wrong = [finding for cost in mine for finding in faults(cost)]
             where = f"{service.name} {route.method} {route.path}"
             worst = max((cost.worst for cost in mine), default=0.0)
             report.check(
                 "cost", f"{where}: {len(mine)} shapes", "linear, < 250 ms", f"{worst * 1000:.1f} ms", not wrong
             )
-            for said in wrong:
-                report.say(f"         {said}")
+            for finding in wrong:
+                report.say(f"         {finding}")
             costs += mine
     return costs
 

@@ -70,9 +70,9 @@ class Soak:
             if cut:
                 psutil.Process(self.launcher.pid("postgres")).kill()
             until(lambda: time.monotonic() >= ends, 90)
-        unexplained = [said for at, said in load.refused if not (cut and began <= at <= began + CUT_SECONDS)]
+        unexplained = [text for at, text in load.refused if not (cut and began <= at <= began + CUT_SECONDS)]
         self.explained += len(load.refused) - len(unexplained)
-        self.failures += Counter(f"minute {len(self.samples) + 1}: 503 {said}" for said in unexplained)
+        self.failures += Counter(f"minute {len(self.samples) + 1}: 503 {text}" for text in unexplained)
         self.failures += load.failures
         self.sent += load.sent
         self.latencies += load.latencies

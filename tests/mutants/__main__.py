@@ -81,13 +81,13 @@ def _try(guard: Guard) -> bool:
             text=True,
         )  # fmt: skip
         try:
-            said, _ = tests.communicate(timeout=MOST_SECONDS)
+            output, _ = tests.communicate(timeout=MOST_SECONDS)
         except subprocess.TimeoutExpired:
             tests.terminate()
-            said, _ = tests.communicate()
+            output, _ = tests.communicate()
     # 1: tests failed. Others mean that they did not run at all.
-    killed = tests.returncode == 1 or "did not end within" in said
-    where = next((line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))), said[-300:])
+    killed = tests.returncode == 1 or "did not end within" in output
+    where = next((line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))), output[-300:])
     print(f"{'killed  ' if killed else 'SURVIVED'} {time.monotonic() - began:4.0f} s  {guard.name}", flush=True)
     print(f"            by {where.partition(' - ')[0].removeprefix('FAILED ')[:140]}" if killed else where, flush=True)
     return killed

@@ -34,8 +34,8 @@ def throttled_pods(cluster: Cluster) -> Callable[[], str]:
             if periods > seen.get(pod, (0.0, 0.0))[1]
         }
         seen.update(found)
-        told = [f"{pod} {share:.0%}" for pod, share in sorted(shares.items()) if share > WORTH_TELLING]
-        text = f"throttled: {' '.join(told)}" if told else ""
+        shown = [f"{pod} {share:.0%}" for pod, share in sorted(shares.items()) if share > WORTH_TELLING]
+        text = f"throttled: {' '.join(shown)}" if shown else ""
         return text
 
     return tell

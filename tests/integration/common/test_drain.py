@@ -1,4 +1,4 @@
-"""A process that is told to end serves to the last request, sends its clients elsewhere, and is gone in time."""
+"""A process that is asked to end serves to the last request, sends its clients elsewhere, and is gone in time."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ from tests.fixtures.waiting import eventually
 
 # Long enough that a busy machine looks at it in time.
 DRAIN = 2.0
-# uvicorn ends itself by the signal that it was told by; SIGINT we take for a normal end.
+# uvicorn ends itself by the signal that it was sent; SIGINT we take for a normal end.
 WELL = (-signal.SIGTERM, 0)
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'catalog_svc' AND wait_event = 'relation'"
 
@@ -58,7 +58,7 @@ async def test_requests_in_flight_are_finished(
         urls = [f"/internal/imports/slow-{number}/runs/{uuid4()}" for number in range(3)]
         slow = [asyncio.create_task(client.put(url, json={"fence": 1})) for url in urls]
         await eventually(lambda: watch.execute(BLOCKED).fetchone() == (3,))
-        told = time.monotonic()
+        began = time.monotonic()
         server.process.send_signal(signals[0])
         if signals[0] is signal.SIGTERM:
             await eventually(lambda: server.status() == 503)
@@ -68,7 +68,7 @@ async def test_requests_in_flight_are_finished(
             server.process.send_signal(number)
         await eventually(lambda: server.status() is None)
         if signals == [signal.SIGTERM]:
-            assert time.monotonic() - told >= DRAIN
+            assert time.monotonic() - began >= DRAIN
         assert not any(task.done() for task in slow)
         assert server.process.poll() is None
         holder.rollback()
@@ -83,7 +83,7 @@ async def test_requests_in_flight_are_finished(
 async def test_at_random_instants_nobody_is_cut_off(
     catalog_settings: CatalogSettings, auth_process: Auth, rounds: int
 ) -> None:
-    """Busy clients on kept connections, readers and writers, until they are told to go elsewhere."""
+    """Busy clients on kept connections, readers and writers, until an answer closes their connection."""
     seed = Random().getrandbits(32)
     random = Random(seed)
     print(f"seed {seed}")

@@ -138,7 +138,7 @@ def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"APP_ENV": "production", "FAULTS": "error=0"}, "must be empty in production"),
         ({"FAULTS": "disk=1"}, "must be some of latency="),
@@ -146,11 +146,11 @@ def test_redis_that_always_fails_fails_no_read(catalog_settings: CatalogSettings
     ids=["production", "unknown"],
 )
 def test_a_process_refuses_to_start(
-    catalog_settings: CatalogSettings, start: Start, given: dict[str, str], said: str
+    catalog_settings: CatalogSettings, start: Start, given: dict[str, str], message: str
 ) -> None:
     # Passwords that production takes.
     url = re.sub(":[^:@/]+@", ":bYq4rT7w@", dsn(catalog_settings))
     process = start("catalog", "serve", {"REDIS_URL": "redis://:bYq4rT7w@host", "DATABASE_URL": url} | given)
     assert process.process.wait(60) == 2
     (line,) = process.output().splitlines()
-    assert line.startswith(f"settings: FAULTS: {said}")
+    assert line.startswith(f"settings: FAULTS: {message}")

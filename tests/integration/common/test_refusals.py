@@ -25,10 +25,10 @@ def health(process: Process) -> httpx.Response | None:
         return None
 
 
-def told(process: Process) -> list[str]:
+def reported(process: Process) -> list[str]:
     # The services have checks of their own besides.
-    said = [line["message"] for line in process.lines() if line["logger"] == "common.diagnostics"]
-    return [message for message in said if message.startswith(("postgres: ", "redis: "))]
+    messages = [line["message"] for line in process.lines() if line["logger"] == "common.diagnostics"]
+    return [message for message in messages if message.startswith(("postgres: ", "redis: "))]
 
 
 def wrong(url: str, kind: str) -> str:
@@ -39,7 +39,7 @@ def wrong(url: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("service", "command", "kind", "said"),
+    ("service", "command", "kind", "expected"),
     [
         ("auth", "serve", "password", PASSWORD), ("catalog", "serve", "password", PASSWORD),
         ("sync", "serve", "password", PASSWORD), ("sync", "work", "password", PASSWORD),
@@ -49,7 +49,7 @@ def wrong(url: str, kind: str) -> str:
     ],
 )  # fmt: skip
 def test_a_process_says_what_to_do(
-    postgres: str, valkey_url: str, start: Start, service: str, command: str, kind: str, said: str
+    postgres: str, valkey_url: str, start: Start, service: str, command: str, kind: str, expected: str
 ) -> None:
     url = wrong(role_url(postgres, service), kind)
     redis_url = f"redis://:{WRONG}@{urlsplit(valkey_url).netloc.rpartition('@')[2]}"
@@ -63,12 +63,12 @@ def test_a_process_says_what_to_do(
     assert again
     assert (answer.status_code, again.status_code) == (503, 503)
     checks = answer.json()["checks"]
-    assert checks["postgres"]["detail"].startswith(said)
-    assert said in answer.json()["detail"]
+    assert checks["postgres"]["detail"].startswith(expected)
+    assert expected in answer.json()["detail"]
     assert checks["redis"]["detail"] == REDIS
     # Once each, however often it is asked; masked like all logs, so the words must not look like a password.
-    assert [line.partition(" with ")[0] for line in told(process)] == [
-        f"postgres: {said.partition(' with ')[0]}", f"redis: {REDIS}"
+    assert [line.partition(" with ")[0] for line in reported(process)] == [
+        f"postgres: {expected.partition(' with ')[0]}", f"redis: {REDIS}"
     ]  # fmt: skip
     assert WRONG not in answer.text + process.output()
 
@@ -83,6 +83,6 @@ def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
     assert answer
     assert answer.json()["detail"] == "keys: the keys that verify tokens are not fetched yet"
     until(without.healthy)
-    # Ready means that it has the keys: a token is judged, and not told to come again.
+    # Ready means that it has the keys: a token is judged, and not asked to come again.
     ready = until_healthy(start("catalog", "serve", settings))
     assert httpx.delete(f"{ready.url}/products/999999", headers=auth_process.admin).status_code == 404
