@@ -1,4 +1,7 @@
-"""Writes what the comments in values.yaml say into the chart's README and schema: `python -m tools.chart`."""
+"""Writes the tables of the chart's README and parts of its schema: `python -m tools.chart`.
+
+What a value means is said in the comments of values.yaml; what a setting may be, in its declaration.
+"""
 
 import json
 import re
@@ -8,12 +11,15 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from tools.settings import groups
+
 __all__ = ["README", "SCHEMA", "Value", "described", "rendered", "values"]
 
 CHART = Path(__file__).parents[1] / "helm/products-api"
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 MARK = "<!-- values -->\n"
+_SETTINGS = {setting.name: setting for _, group in groups() for setting in group}
 KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w.-]+):")
 
 
@@ -102,12 +108,21 @@ def rendered(readme: str, text: str) -> str:
     return head + "\n" + "\n".join(parts)
 
 
+def settings(text: str) -> dict[str, list[str]]:
+    """The names of settings in values.yaml, by the key at its top that holds them."""
+    tree = yaml.safe_load(text)
+    return {key: list(tree[key]["settings"]) for key in tree if isinstance(tree[key], dict) and "settings" in tree[key]}
+
+
 def described(schema: str, text: str) -> str:
-    """The schema with the meaning of each value as its description.
+    """The schema with the limits of settings, and the meaning of each value as its description.
 
     A definition that several values share keeps the words of the first; what is in no comment has its own.
     """
     document = json.loads(schema)
+    for owner, names in settings(text).items():
+        limits = {name: _SETTINGS[name].limits for name in names}
+        document["properties"][owner]["properties"]["settings"]["properties"] = limits
     done: set[int] = set()
     for value in values(text):
         node = document

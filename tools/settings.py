@@ -79,6 +79,16 @@ class Setting(NamedTuple):
         return list(filter(None, [f"{limits} {self.schema.get('unit', '')}".strip()]))
 
     @property
+    def limits(self) -> dict[str, Any]:
+        """The schema of its value in the chart."""
+        if self.schema.get("format") == "uri":
+            return {"$ref": "#/$defs/httpUrl"}
+        if "enum" in self.schema:
+            return {"enum": self.schema["enum"]}
+        kept = {key: self.schema[key] for key in ("minimum", "maximum", "pattern") if key in self.schema}
+        return {"type": self.schema["type"] if kept.keys() & {"minimum", "maximum"} else "string"} | kept
+
+    @property
     def readers(self) -> str:
         """What reads it."""
         services = [service for service, kind in SERVICES.items() if self.name.lower() in kind.model_fields]

@@ -43,6 +43,8 @@ def test_paths_and_targets_of_make_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     for path in re.findall(r"`((?:deploy|docs|helm|libs|services|tests|tools)/[\w./-]+)`", text):
         assert (ROOT / path).exists() or path == "docs/README.md", path
+    for path in re.findall(r"`((?:auth|catalog|common|imports|stack|sync)/[\w./-]+\.(?:py|json))`", text):
+        assert list(ROOT.glob(f"*/*/src/{path}")), path
     named = set(re.findall(r"(?:`|^|; )make ([a-z0-9-]+)", text, re.MULTILINE))
     assert named <= TARGETS, named - TARGETS
     for module in re.findall(r"python3? -m ([\w.]+)", text):

@@ -1,8 +1,8 @@
 """Settings that every service shares, and how they are read and refused.
 
-A field is the one declaration of a setting: `make settings` writes .env.example, docs/settings.md and the settings in
-the chart's schema from it. In `json_schema_extra`, `unit` is that of a number, and `example` is the value in
-.env.example where that is not the default.
+A field is the one declaration of a setting: `make settings` writes .env.example and docs/settings.md from it, and
+`make chart` the limits in the chart's schema. In `json_schema_extra`, `unit` is that of a number, and `example` is the
+value in .env.example where that is not the default.
 """
 
 import ipaddress
@@ -103,6 +103,9 @@ class ServiceSettings(BaseSettings):
         description="Injected faults, for developers: the share of requests that wait (and milliseconds) or get a 503, "
         "of statements and Redis commands that lose their server, of pages that the external API answers with a 503: "
         "latency=0.1:300,error=0.05,postgres=0.02,redis=0.1,source=0.2",
+        json_schema_extra={
+            "pattern": "^((latency=[0-9.]+:[0-9]+|(error|postgres|redis|source)=[0-9.]+)(,|$))*$",
+        },
     )
     host: str = Field("127.0.0.1", description="The address that the process listens on.", json_schema_extra=WIRED)
     port: int = Field(8000, ge=0, le=65535, description="The port that its API listens on.", json_schema_extra=WIRED)
