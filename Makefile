@@ -67,7 +67,7 @@ migration: .venv/run ## Write a migration from the models: SERVICE=catalog M="ad
 	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=auth, catalog or sync is needed)) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
 	@$(PY) -m tools.openapi
-chart: .venv/dev ## Write the table of values in the chart's README
+chart: .venv/dev ## Write the comments of values.yaml into the chart's README and schema
 	@$(PY) -m tools.chart
 settings: .venv/dev ## Write .env.example and docs/settings.md from the declarations
 	@$(PY) -m tools.settings

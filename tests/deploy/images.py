@@ -4,12 +4,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from tests.deploy.commands import ROOT, run
 
-__all__ = ["REPOSITORIES", "build", "build_releases"]
+__all__ = ["REPOSITORIES", "build", "build_releases", "repositories"]
 
-# Name of the image and target in deploy/Dockerfile.
-REPOSITORIES = {"products-api": "service", "products-api-gateway": "gateway", "products-api-provider": "dummyjson"}
+
+def repositories(folder: Path) -> dict[str, str]:
+    """The images of a tree's chart, and the target of its deploy/Dockerfile that each is built from."""
+    artifacts = yaml.safe_load((folder / "skaffold.yaml").read_text("utf-8"))["build"]["artifacts"]
+    return {it["image"]: it["custom"]["buildCommand"].rpartition(" ")[2] for it in artifacts}
+
+
+REPOSITORIES = repositories(ROOT)
 MIGRATION = '''"""Something more, as every release brings."""
 
 import sqlalchemy as sa
@@ -32,7 +40,7 @@ TABLES = {"auth": "users", "catalog": "products", "sync": "runs"}
 def build(repository: str, tag: str, folder: Path = ROOT) -> str:
     """Build one image; its name."""
     name, file = f"{repository}:{tag}", f"{folder}/deploy/Dockerfile"
-    command = ["docker", "build", "--quiet", "--file", file, "--target", REPOSITORIES[repository]]
+    command = ["docker", "build", "--quiet", "--file", file, "--target", repositories(folder)[repository]]
     run(*command, "--build-arg", f"VERSION={tag}", "--tag", name, str(folder), timeout=600)
     return name
 
@@ -46,7 +54,7 @@ def build_releases(first: str, second: str) -> list[str]:
         for service, table in TABLES.items():
             add_migration(folder / f"services/{service}/src/{service}/migrations/versions", table, schema=service)
         images.append(build("products-api", second, folder))
-    for repository in ("products-api-gateway", "products-api-provider"):
+    for repository in REPOSITORIES.keys() - {"products-api"}:
         run("docker", "tag", f"{repository}:{first}", f"{repository}:{second}")
         images.append(f"{repository}:{second}")
     return images

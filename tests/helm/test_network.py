@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stack.chart import values as documented
 from tests.helm.render import CHART, SHAPES, Manifest, component, given, named, only, pods, render
 from tests.helm.schemas import faults
+from tools.chart import values as documented
 
 INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instance": "shop"}
 Way = tuple[str, str, str]

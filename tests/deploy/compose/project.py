@@ -19,7 +19,7 @@ from tests.deploy.report import Report
 
 __all__ = ["MIGRATIONS", "SERVICES", "Project", "project", "service_of"]
 
-SERVICES = ("auth", "catalog", "sync-api", "worker", "scheduler", "gateway", "provider", "redis", "postgres")
+SERVICES = ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "dummyjson", "redis", "postgres")
 MIGRATIONS = ("migrate-auth", "migrate-catalog", "migrate-sync")
 SETTINGS = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
 Container = dict[str, Any]

@@ -21,8 +21,8 @@ def scale(project: Project) -> None:
     """`docker compose up --scale`; both catalogs serve, each may be restarted; then a sync."""
     report = project.report
     began = time.monotonic()
-    project.compose("up", "--detach", "--wait", "--scale=catalog=2", "--scale=worker=2", timeout=180)
-    report.note(PART, "up --scale catalog=2 --scale worker=2 took", f"{time.monotonic() - began:.0f} s")
+    project.compose("up", "--detach", "--wait", "--scale=catalog=2", "--scale=sync-worker=2", timeout=180)
+    report.note(PART, "up --scale catalog=2 --scale sync-worker=2 took", f"{time.monotonic() - began:.0f} s")
     catalogs = [it["Id"] for it in project.containers("catalog")]
     report.check(PART, "catalogs", 2, len(catalogs))
     before = served(project, catalogs)

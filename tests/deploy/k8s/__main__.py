@@ -14,6 +14,7 @@ from tests.deploy.k8s import autoscaling, install, misconfiguration, network_pol
 from tests.deploy.k8s.cluster import Cluster
 from tests.deploy.k8s.external_servers import external_servers
 from tests.deploy.k8s.last_version import last_version
+from tests.deploy.k8s.manual_scaling import manual_scaling
 from tests.deploy.k8s.readme_commands import readme_commands
 from tests.deploy.k8s.release import Release
 from tests.deploy.k8s.throttling import throttled_pods
@@ -69,12 +70,14 @@ INSTALLED = ("install",)
 SCENARIOS = (
     Scenario[Trial]("install", lambda it: install.install(it.first), short=True),
     Scenario[Trial]("upgrade", lambda it: rolling_updates.upgrade(it.first, it.new), INSTALLED, short=True),
+    Scenario[Trial]("same-again", lambda it: rolling_updates.same_again(it.first), ("upgrade",), short=True),
     Scenario[Trial]("rollout-restart", lambda it: rolling_updates.restarts(it.first), INSTALLED),
     Scenario[Trial]("pod-deletion", lambda it: rolling_updates.deletions(it.first), INSTALLED),
     Scenario[Trial]("rollback", lambda it: rolling_updates.rollback(it.first, it.old), ("upgrade",)),
     Scenario[Trial]("pod-kills", lambda it: pod_kills.pod_kills(it.first), INSTALLED),
     Scenario[Trial]("network-policies", Trial.network_policies, INSTALLED),
     Scenario[Trial]("autoscaling", lambda it: autoscaling.autoscaling(it.first), INSTALLED),
+    Scenario[Trial]("manual-scaling", lambda it: manual_scaling(it.first), INSTALLED),
     Scenario[Trial]("external-servers", Trial.external_servers, INSTALLED),
     Scenario[Trial]("readme", lambda it: readme_commands(it.release("three", name="products-api"))),
     Scenario[Trial]("last-version", lambda it: last_version(it.release("four")), short=True),

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tests.deploy.commands import ROOT, run, until
-from tests.deploy.images import REPOSITORIES, build
+from tests.deploy.images import build, repositories
 from tests.deploy.k8s.release import Release
 from tests.deploy.k8s.rolling_updates import under_load
 
@@ -28,7 +28,8 @@ def last_version(release: Release) -> None:
         run("git", "archive", f"--output={scratch}/tree.tar", commit)
         with tarfile.open(f"{scratch}/tree.tar") as tar:
             tar.extractall(scratch, filter="data")
-        cluster.load([build(repository, release.tag, Path(scratch)) for repository in REPOSITORIES])
+        tree = Path(scratch)
+        cluster.load([build(repository, release.tag, tree) for repository in repositories(tree)])
         release.helm("install", "--wait", "--timeout", "180s", chart=f"{scratch}/helm/products-api")
     client = release.client
     until("the gateway leads to it", client.healthy, 30)

@@ -11,13 +11,13 @@ __all__ = ["network_policies"]
 
 PART = "network-policies"
 
-PORTS = dict.fromkeys(APIS, 8000) | {"gateway": 8000, "provider": 8080, "postgres": 5432, "redis": 6379}
-PROCESSES = (*APIS, "worker", "scheduler")
+PORTS = dict.fromkeys(APIS, 8000) | {"gateway": 8000, "dummyjson": 8080, "postgres": 5432, "redis": 6379}
+PROCESSES = (*APIS, "sync-worker", "sync-scheduler")
 # Who may reach the port of whom; all else is denied.
 ALLOWED = (
     {("gateway", api) for api in APIS}
-    | {(one, "auth") for one in ("catalog", "sync-api", "worker", "scheduler")}
-    | {("worker", "catalog"), ("worker", "provider"), ("worker", "outside")}
+    | {(one, "auth") for one in ("catalog", "sync-api", "sync-worker", "sync-scheduler")}
+    | {("sync-worker", "catalog"), ("sync-worker", "dummyjson"), ("sync-worker", "outside")}
     | {(one, store) for one in PROCESSES for store in ("postgres", "redis")}
     | {("prometheus", f"{one} metrics") for one in PROCESSES}
 )
@@ -65,7 +65,7 @@ def network_policies(release: Release, stranger: str, prometheus: str) -> None:
         manifest = STRANGER.replace("IMAGE", f"products-api:{release.tag}")
         cluster.apply(namespace, manifest)
         cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/stranger", "--timeout=60s")
-    names = (*PROCESSES, "gateway", "provider", "postgres", "redis")
+    names = (*PROCESSES, "gateway", "dummyjson", "postgres", "redis")
     pods = {name: cluster.pods(release.namespace, name)[0] for name in names}
     sources = {name: (release.namespace, pod["metadata"]["name"]) for name, pod in pods.items()}
     sources |= {"stranger": (stranger, "stranger"), "prometheus": (prometheus, "stranger")}

@@ -17,7 +17,7 @@ def pod_kills(release: Release) -> None:
     before = cluster.restarts(release.namespace)
     with release.load(rate=20) as load:
         until("writes are there", lambda: len(load.written) > 20, 60)
-    for component in ("worker", "scheduler", "redis", "postgres"):
+    for component in ("sync-worker", "sync-scheduler", "redis", "postgres"):
         old = cluster.pods(release.namespace, component)[0]["metadata"]
         command = ["delete", "pod", "-n", release.namespace, old["name"], "--force", "--grace-period=0"]
         cluster.kubectl(*command)

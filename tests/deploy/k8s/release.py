@@ -13,7 +13,7 @@ from tests.deploy.report import Report
 __all__ = ["APIS", "DEPLOYMENTS", "Release"]
 
 APIS = ("auth", "catalog", "sync-api")
-DEPLOYMENTS = (*APIS, "worker", "scheduler", "gateway", "provider")
+DEPLOYMENTS = (*APIS, "sync-worker", "sync-scheduler", "gateway", "dummyjson")
 
 
 @dataclass

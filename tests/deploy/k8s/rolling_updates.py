@@ -1,11 +1,15 @@
 """Everything is replaced while requests come: none fails, nothing acknowledged is lost, a sync ends once."""
 
+import json
 from collections.abc import Callable
+from typing import Any
+
+import yaml
 
 from tests.deploy.commands import until
 from tests.deploy.k8s.release import APIS, DEPLOYMENTS, Release
 
-__all__ = ["deletions", "restarts", "rollback", "under_load", "upgrade"]
+__all__ = ["deletions", "restarts", "rollback", "same_again", "under_load", "upgrade"]
 
 
 def under_load(release: Release, part: str, what: str, change: Callable[[], None]) -> None:
@@ -38,6 +42,27 @@ def upgrade(release: Release, tag: str) -> None:
     release.report.check("upgrade", "runs left active", None, status["active_run"])
     ids = client.source_ids()
     release.report.check("upgrade", "products of the source, each once", (194, 194), (len(ids), len(set(ids))))
+
+
+def same_again(release: Release) -> None:
+    """The same values make the same objects: nothing is replaced, and no migration runs."""
+    cluster, report = release.cluster, release.report
+    now = objects(cluster.helm("get", "manifest", release.name, "-n", release.namespace))
+    then = objects(json.loads(release.helm("upgrade", "--dry-run=server", "--output=json"))["manifest"])
+    changed = sorted(name for name in now | then if now.get(name) != then.get(name))
+    report.check("same-again", f"of {len(now)} objects the same values change", [], changed)
+    pods = running(release)
+    release.helm("upgrade", "--wait", "--timeout", "120s")
+    report.check("same-again", f"of {len(pods)} pods the same values replace", [], sorted(pods ^ running(release)))
+
+
+def objects(manifest: str) -> dict[str, Any]:
+    """By kind and name."""
+    return {f"{it['kind']}/{it['metadata']['name']}": it for it in yaml.safe_load_all(manifest) if it}
+
+
+def running(release: Release) -> set[str]:
+    return {pod["metadata"]["name"] for pod in release.cluster.pods(release.namespace)}
 
 
 def restarts(release: Release) -> None:
