@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.deploy.client import Client
+from tests.fixtures import checked
 from tests.fixtures.pages import BLOCKS, PAGES, ROOT, answers, missing_in_tour
 from tests.fixtures.stack import Launcher, running
 from tests.fixtures.waiting import until
@@ -64,7 +65,7 @@ def test_the_tour(launcher: Launcher) -> None:
 
 def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> None:
     """At /docs/README.md it is plain text: links to other files are shown by their path."""
-    text = httpx.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
+    text = checked.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
     assert text == README
     links = re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)", text.partition("## More")[2])
     assert links
@@ -87,7 +88,7 @@ def test_each_process_serves_the_metrics_that_are_documented(launcher: Launcher)
     served = set()
     for process in launcher.stack["processes"]:
         if process["metrics_url"]:
-            text = httpx.get(process["metrics_url"]).text
+            text = httpx.get(process["metrics_url"]).text  # unchecked: metrics
             name = process["name"] if process["name"] == "sync-api" else process["name"].removeprefix("sync-")
             served |= {(name, metric) for metric in re.findall(r"^# TYPE (products_\w+) ", text, re.MULTILINE)}
     assert served == documented
