@@ -11,12 +11,12 @@ from sync.models import Run
 from sync.states import RunState, Trigger
 
 __all__ = [
-    "HealthOut",
     "QueueOut",
     "RunOut",
     "SchedulerOut",
     "SourceOut",
     "StatusOut",
+    "SyncHealthReport",
     "TriggerIn",
     "TriggerOut",
     "WorkerOut",
@@ -110,7 +110,7 @@ class StatusOut(BaseModel):
     redis: Literal["ok", "unavailable"]
 
 
-class HealthOut(HealthReport):
+class SyncHealthReport(HealthReport):
     """The service can work. The times are left out while they cannot be read."""
 
     last_success_at: NotRequired[datetime | None]

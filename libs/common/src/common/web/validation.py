@@ -12,35 +12,25 @@ MAX_POINTER, MAX_DETAIL = 200, 300
 _SENTENCES = {
     "missing": "is required",
     "string_type": "must be a string",
-    "bool_type": "must be true or false",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be a whole number",
     "dict_type": "must be an object",
     "model_attributes_type": "must be an object",
-    "model_type": "must be an object",
-    "list_type": "must be an array",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "decimal_type": "must be a number",
-    "decimal_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "uuid_type": "must be a UUID",
     "uuid_parsing": "must be a UUID",
     "literal_error": "must be {expected}",
-    "enum": "must be {expected}",
-    "string_pattern_mismatch": "must match {pattern}",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
 }
 _COUNTS = {
     "string_too_short": ("at least", "min_length", "character"),
     "string_too_long": ("at most", "max_length", "character"),
-    "too_short": ("at least", "min_length", "item"),
-    "too_long": ("at most", "max_length", "item"),
+    # Of texts that are normalised before; pydantic then speaks of items.
+    "too_short": ("at least", "min_length", "character"),
+    "too_long": ("at most", "max_length", "character"),
     "decimal_max_digits": ("at most", "max_digits", "digit"),
     "decimal_max_places": ("at most", "decimal_places", "decimal"),
-    "decimal_whole_digits": ("at most", "whole_digits", "digit before the point"),
+    "decimal_whole_digits": ("at most", "whole_digits", "digit"),
 }
 
 
@@ -67,8 +57,6 @@ def _sentence(fault: Mapping[str, Any], known: Sequence[str]) -> str:
         return f"unknown field; known here: {', '.join(known) or 'none'}"
     if kind in _COUNTS:
         bound, name, noun = _COUNTS[kind]
-        if noun == "item" and isinstance(fault.get("input"), str):
-            noun = "character"
         return f"must have {bound} {context[name]} {noun}{'' if context[name] == 1 else 's'}"
     return _SENTENCES.get(kind, "is not valid").format_map(context)
 
