@@ -12,7 +12,7 @@ import catalog.settings
 import sync.app
 import sync.settings
 from common import __version__
-from common.web.problems import Problem
+from common.web.openapi import HEADERS, response_headers
 
 __all__ = ["PATH", "merged", "rendered"]
 
@@ -21,14 +21,18 @@ TAGS = {
     "auth": "Accounts, sessions and tokens.",
     "products": "The catalog. Reading needs no token.",
     "sync": "Runs that pull products from external APIs.",
-    "health": "Whether each service can work.",
+    "health": "Readiness of each service.",
 }
 DESCRIPTION = """\
 Products mirrored from external APIs, edited by admins, served to clients.
 
 Reading products needs no token. To write: register, log in (or use **Authorize** with your email as username),
-and send `Authorization: Bearer <access_token>`. Every error is `application/problem+json` (RFC 9457) with the
-`request_id` that the logs know it by; it is also in the header `X-Request-ID` of every answer.
+and send `Authorization: Bearer <access_token>`.
+
+Every error is `application/problem+json` (RFC 9457) with a `request_id`, which is also in the logs and in the header
+`X-Request-ID` of every answer. Any operation may also answer 408 (the body came too slowly), 413 (it is too large),
+414 (the URL is longer than 8 KB), 431 (the headers are larger than 16 KB) and 500. A method that a path does not take
+is answered with 405, and `Allow` names those that it does.
 """
 # Values that only let the apps be composed; nothing connects.
 SETTINGS = {
@@ -42,44 +46,54 @@ SETTINGS = {
 def merged() -> dict[str, Any]:
     """The documents of all services in one, with the paths that the gateway routes."""
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Problem": Problem.model_json_schema()}
+    schemas: dict[str, Any] = {}
     security: dict[str, Any] = {}
     for document in _documents():
-        for path, operations in document["paths"].items():
-            if not path.startswith("/internal/"):
-                paths[path] = _prepared(operations)
+        paths |= document["paths"]
         components = document.get("components", {})
         schemas |= components.get("schemas", {})
         security |= components.get("securitySchemes", {})
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
+    for operations in paths.values():
+        for operation in operations.values():
+            operation["responses"] = {
+                status: _completed(status, answer) for status, answer in sorted(operation["responses"].items())
+            }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Products API", "version": __version__, "description": DESCRIPTION},
+        "info": {
+            "title": "Products API",
+            "version": __version__,
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
         "servers": [{"url": "/"}],
+        # Operations that need a token say so themselves.
+        "security": [],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": security},
+        "components": {"schemas": dict(sorted(schemas.items())), "headers": HEADERS, "securitySchemes": security},
     }
 
 
 def _documents() -> list[dict[str, Any]]:
-    """The OpenAPI document of each service."""
+    """The OpenAPI document of each service, without internal routes and their models."""
     services = [
         auth.app.build(auth.settings.AuthSettings(**SETTINGS)),  # type: ignore[arg-type]
         catalog.app.build(catalog.settings.CatalogSettings(**SETTINGS)),  # type: ignore[arg-type]
         sync.app.build(sync.settings.SyncSettings(**SETTINGS)),  # type: ignore[arg-type]
     ]
+    for service in services:
+        routes = service.api.router.routes
+        routes[:] = [it for it in routes if not getattr(it, "path", "").startswith("/internal/")]
     return [service.api.openapi() for service in services]
 
 
-def _prepared(operations: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI documents its own 422 body, which none of our routes answers."""
-    for operation in operations.values():
-        answer = operation["responses"].get("422", {})
-        if "application/json" in answer.get("content", {}) and "ValidationError" in json.dumps(answer):
-            del operation["responses"]["422"]
-    return operations
+def _completed(status: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """What all answers have: two headers; and of problems the media type, which FastAPI does not take from a model."""
+    answer["headers"] = answer.get("headers", {}) | response_headers("X-Request-ID", "Cache-Control")
+    if status >= "400":
+        answer["content"] = {"application/problem+json": answer["content"].pop("application/json")}
+    return answer
 
 
 def rendered() -> str:

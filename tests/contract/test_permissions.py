@@ -11,6 +11,7 @@ from catalog import app as catalog
 from catalog.settings import CatalogSettings
 from sync import app as sync
 from sync.settings import SyncSettings
+from tests.fixtures import checked
 from tests.fixtures.apps import built, registered
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import Database
@@ -82,7 +83,7 @@ async def services(
     """A client of each running service."""
     async with AsyncExitStack() as stack:
         yield {
-            "auth": await stack.enter_async_context(httpx.AsyncClient(base_url=auth_process.url)),
+            "auth": await stack.enter_async_context(checked.AsyncClient(base_url=auth_process.url)),
             "catalog": await stack.enter_async_context(serving(catalog.build(catalog_settings))),
             "sync": await stack.enter_async_context(serving(sync.build(sync_settings))),
         }

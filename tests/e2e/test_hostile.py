@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.fixtures import checked
 from tests.fixtures.stack import running
 from tests.fixtures.waiting import until
 from tests.load.hostile import ADMIN, faults, measure, owner, routes, services
@@ -32,11 +32,11 @@ class Target:
 def target() -> Iterator[Target]:
     with running({"DRAIN_SECONDS": "0"}) as launcher:
         url = launcher.stack["gateway_url"]
-        until(lambda: httpx.get(f"{url}/products?limit=1").json()["total"] == 194, 60)
-        httpx.post(f"{url}/auth/register", json=ADMIN).raise_for_status()
+        until(lambda: checked.get(f"{url}/products?limit=1").json()["total"] == 194, 60)
+        checked.post(f"{url}/auth/register", json=ADMIN).raise_for_status()
         sent = {name: ADMIN[name] for name in ("email", "password")}
-        token = httpx.post(f"{url}/auth/login", json=sent).raise_for_status().json()["access_token"]
-        yield Target(launcher.stack, token, httpx.get(f"{url}/openapi.json").raise_for_status().json())
+        token = checked.post(f"{url}/auth/login", json=sent).raise_for_status().json()["access_token"]
+        yield Target(launcher.stack, token, checked.get(f"{url}/openapi.json").raise_for_status().json())
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

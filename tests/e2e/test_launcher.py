@@ -9,11 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -21,6 +20,7 @@ import pytest
 import catalog.errors
 from stack.ports import HOST, Ports
 from stack.run_dir import RunDir
+from tests.fixtures import checked
 from tests.fixtures.stack import Launcher, environment, folder, launch, running
 from tests.fixtures.waiting import until
 
@@ -63,11 +63,8 @@ def refused(result: subprocess.CompletedProcess[str], code: int = 1) -> str:
 
 def status_of(url: str) -> int | None:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        return error.code
-    except (URLError, OSError):
+        return checked.get(url, timeout=5).status_code
+    except httpx.TransportError:
         return None
 
 
@@ -343,7 +340,7 @@ def test_servers_that_the_user_brings(postgres: str, valkey_url: str) -> None:
                 assert f"PostgreSQL at {HOST}:" in launcher.output()
                 assert "postgres:" not in launcher.output()
                 url = f"{launcher.stack['gateway_url']}/products?limit=1"
-                until(lambda: json.load(urllib.request.urlopen(url, timeout=30))["total"] == 194)
+                until(lambda: checked.get(url, timeout=30).json()["total"] == 194)
             with psycopg.connect(own) as connection:
                 assert connection.execute("SELECT count(*) FROM catalog.products").fetchone() == (194,)
         finally:
@@ -386,6 +383,5 @@ def _served_by(launcher: Launcher, name: str) -> int | None:
 
 
 def _sync_health(port: int) -> dict[str, object]:
-    with urllib.request.urlopen(f"http://{HOST}:{port}/sync/health", timeout=30) as answer:
-        found: dict[str, object] = json.load(answer)
+    found: dict[str, object] = checked.get(f"http://{HOST}:{port}/sync/health", timeout=30).json()
     return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.deploy.client import Client
+from tests.fixtures import checked
 from tests.fixtures.pages import BLOCKS, PAGES, ROOT, answers, missing_in_tour
 from tests.fixtures.stack import Launcher, running
 from tests.fixtures.waiting import until
@@ -48,9 +48,9 @@ def test_every_block_has_its_test() -> None:
 
 def test_the_tour(launcher: Launcher) -> None:
     """It prints nothing but readable JSON, and shows what the README says: the run has ended, the price is back."""
-    client = Client(launcher.stack["gateway_url"], "localhost")
-    until(lambda: client.total() == 194)
-    output = shell(BLOCKS["tour"].replace("http://localhost:8000", client.url), launcher)
+    url = launcher.stack["gateway_url"]
+    until(lambda: checked.get(f"{url}/products?limit=1").json()["total"] == 194)
+    output = shell(BLOCKS["tour"].replace("http://localhost:8000", url), launcher)
     assert missing_in_tour(output) == [], output
     product = next(answer for answer in reversed(answers(output)) if "pinned" in answer)
     text = re.search(r"<!-- answer: product -->\n```json\n(.*?)```", README, re.DOTALL)
@@ -64,7 +64,7 @@ def test_the_tour(launcher: Launcher) -> None:
 
 def test_the_readme_makes_sense_where_catalog_serves_it(launcher: Launcher) -> None:
     """At /docs/README.md it is plain text: links to other files are shown by their path."""
-    text = httpx.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
+    text = checked.get(f"{launcher.stack['gateway_url']}/docs/README.md").text
     assert text == README
     links = re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)", text.partition("## More")[2])
     assert links
@@ -87,7 +87,7 @@ def test_each_process_serves_the_metrics_that_are_documented(launcher: Launcher)
     served = set()
     for process in launcher.stack["processes"]:
         if process["metrics_url"]:
-            text = httpx.get(process["metrics_url"]).text
+            text = httpx.get(process["metrics_url"]).text  # unchecked: metrics
             name = process["name"] if process["name"] == "sync-api" else process["name"].removeprefix("sync-")
             served |= {(name, metric) for metric in re.findall(r"^# TYPE (products_\w+) ", text, re.MULTILINE)}
     assert served == documented

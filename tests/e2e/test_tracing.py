@@ -3,9 +3,8 @@
 import subprocess
 import sys
 
-import httpx
-
 from tests.e2e.test_main_job import sync_now
+from tests.fixtures import checked
 from tests.fixtures.otlp import Span, receiving
 from tests.fixtures.stack import running
 from tests.fixtures.waiting import until
@@ -15,7 +14,7 @@ ADMIN = {"email": "admin@example.com", "password": "admin123"}
 
 def test_one_trace_from_trigger_to_merge() -> None:
     with receiving() as receiver, running({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}) as launcher:
-        with httpx.Client(base_url=launcher.stack["gateway_url"], timeout=15) as gateway:
+        with checked.Client(base_url=launcher.stack["gateway_url"], timeout=15) as gateway:
             gateway.post("/auth/register", json=ADMIN | {"role": "admin"}).raise_for_status()
             token = gateway.post("/auth/login", json=ADMIN).json()["access_token"]
             until(lambda: gateway.get("/products").json()["total"] >= 194)

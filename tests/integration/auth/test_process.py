@@ -21,6 +21,7 @@ from auth.registration import ensure_admin
 from auth.settings import AuthSettings
 from common.web.database import Database
 from stack.ports import Ports
+from tests.fixtures import checked
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
 from tests.fixtures.waiting import until
 
@@ -155,7 +156,7 @@ async def process(env: dict[str, str], port: int) -> AsyncIterator[tuple[httpx.A
     child = await asyncio.create_subprocess_exec(sys.executable, "-m", "auth", "serve", env=env, **pipe)
     reading = asyncio.create_task(_read(child, output))
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=False) as client:
+        async with checked.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             async with asyncio.timeout(20):
                 while not await _answers(client):
                     assert child.returncode is None, output
@@ -193,7 +194,7 @@ def test_a_process_believes_no_address_that_a_stranger_sends(auth_settings: Auth
 
     def ready() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            return checked.get(f"http://127.0.0.1:{port}/health").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -201,7 +202,7 @@ def test_a_process_believes_no_address_that_a_stranger_sends(auth_settings: Auth
         until(ready)
         url = f"http://127.0.0.1:{port}/auth/register"
         statuses = [
-            httpx.post(
+            checked.post(
                 url,
                 json={"email": f"user{number}@example.com", "password": "correct horse battery"},
                 headers={"X-Forwarded-For": f"198.51.100.{number}"},

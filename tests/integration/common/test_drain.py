@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
+from tests.fixtures import checked
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
 from tests.fixtures.processes import Process, environment_of, run_process, until_healthy
@@ -40,7 +41,7 @@ def server(catalog_settings: CatalogSettings) -> Iterator[Process]:
 
 @pytest.fixture
 async def client(server: Process, auth_process: Auth) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, headers=auth_process.sync, timeout=30) as client:
+    async with checked.AsyncClient(base_url=server.url, headers=auth_process.sync, timeout=30) as client:
         yield client
 
 
@@ -110,7 +111,7 @@ async def busy(url: str, headers: dict[str, str], name: str) -> int:
     """Read, or write products called `name`, until an answer closes the connection; how many were answered."""
     answered = 0
     body = {"name": name, "description": "", "price": 1, "category": "drain"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+    async with checked.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         while True:
             answer = await (client.post("/products", json=body) if name else client.get("/products"))
             assert answer.status_code == (201 if name else 200), answer.text

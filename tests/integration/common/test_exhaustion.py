@@ -13,6 +13,7 @@ import pytest
 
 from catalog.settings import CatalogSettings
 from stack.ports import Ports
+from tests.fixtures import checked
 from tests.fixtures.processes import Start, environment_of, until_healthy
 from tests.fixtures.stack import Launcher, folder, launch
 from tests.fixtures.waiting import until
@@ -26,7 +27,7 @@ def test_without_file_descriptors(catalog_settings: CatalogSettings, start: Star
     """A flood of connections takes the last file; a client that is in already is answered, and then all are again."""
     limited = ("sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh")
     process = until_healthy(start("catalog", "serve", environment_of(catalog_settings), prefix=limited))
-    with httpx.Client(base_url=process.url, timeout=10) as inside, ExitStack() as flood:
+    with checked.Client(base_url=process.url, timeout=10) as inside, ExitStack() as flood:
         assert inside.get("/products").status_code == 200
         for _ in range(FLOOD):
             flood.enter_context(socket.create_connection(("127.0.0.1", inside.base_url.port or 0), 5))
@@ -37,7 +38,7 @@ def test_without_file_descriptors(catalog_settings: CatalogSettings, start: Star
             assert inside.get("/livez").status_code == 200
     until(process.healthy)
     assert {process.status("/products") for _ in range(20)} == {200}
-    assert httpx.get(f"{process.metrics_url}/metrics").status_code == 200
+    assert httpx.get(f"{process.metrics_url}/metrics").status_code == 200  # unchecked: metrics
     assert not process.ended()
 
 
@@ -68,7 +69,7 @@ def may_mount() -> bool:
 @pytest.mark.skipif(not may_mount(), reason="a file system of its own needs root")
 def test_without_disk_space() -> None:
     random = Random(1)
-    with on_a_small_disk() as launcher, httpx.Client(base_url=launcher.stack["gateway_url"], timeout=15) as client:
+    with on_a_small_disk() as launcher, checked.Client(base_url=launcher.stack["gateway_url"], timeout=15) as client:
         client.post("/auth/register", json=ADMIN | {"role": "admin"}).raise_for_status()
         token = client.post("/auth/login", json=ADMIN).json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"

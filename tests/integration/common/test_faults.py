@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
+from tests.fixtures import checked
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
 from tests.fixtures.processes import Process, Start, environment_of
@@ -41,7 +42,7 @@ class Unreliable:
 @contextmanager
 def unreliable(start: Start, settings: CatalogSettings, faults: str) -> Iterator[Unreliable]:
     process = start("catalog", "serve", environment_of(settings) | {"BACKEND_CORS_ORIGINS": ORIGIN, "FAULTS": faults})
-    with httpx.Client(base_url=process.url, timeout=10) as client:
+    with checked.Client(base_url=process.url, timeout=10) as client:
         until(process.live)
         made = Unreliable(process, client)
         yield made

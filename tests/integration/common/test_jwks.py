@@ -10,6 +10,7 @@ from jose.utils import base64url_encode
 from common.web.errors import Unauthenticated, Unavailable
 from common.web.jwks import JWKSClient
 from common.web.tokens import ALGORITHM, verify
+from tests.fixtures import checked
 from tests.fixtures.catalog import Auth
 
 
@@ -25,7 +26,7 @@ class Source:
         self.asked += 1
         if self.away:
             raise httpx.ConnectError("away")
-        async with httpx.AsyncClient() as client:
+        async with checked.AsyncClient() as client:
             return httpx.Response(200, content=(await client.get(str(request.url))).content)
 
 
@@ -36,7 +37,7 @@ def source(auth_process: Auth) -> Source:
 
 @pytest.fixture
 async def keys(source: Source) -> AsyncIterator[JWKSClient]:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(source.answer)) as http:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(source.answer)) as http:  # unchecked: a service's own
         yield JWKSClient(source.url, http)
 
 

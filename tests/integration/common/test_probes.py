@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.fixtures import checked
 from tests.fixtures.stack import Launcher, running
 from tests.fixtures.waiting import until
 from tests.helm.render import pods, render
@@ -48,7 +49,7 @@ class Probe:
         return self.failed < self.threshold
 
     async def keep(self) -> None:
-        async with httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), verify=False) as client:
+        async with checked.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)) as client:
             while True:
                 due = time.monotonic() + self.period
                 self.failed = 0 if await self._once(client) else self.failed + 1

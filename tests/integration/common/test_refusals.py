@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from catalog.settings import CatalogSettings
+from tests.fixtures import checked
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import role_url
 from tests.fixtures.processes import SECRET, Process, Start, environment_of, until_healthy
@@ -20,7 +21,7 @@ REDIS = "Redis refuses the password in REDIS_URL: correct it"
 
 def health(process: Process) -> httpx.Response | None:
     try:
-        return httpx.get(f"{process.health_url}/health")
+        return httpx.get(f"{process.health_url}/health")  # unchecked: workers too
     except httpx.TransportError:
         return None
 
@@ -85,4 +86,4 @@ def test_a_new_process_waits_for_its_first_keys_but_not_for_ever(
     until(without.healthy)
     # Ready means that it has the keys: a token is judged, and not asked to come again.
     ready = until_healthy(start("catalog", "serve", settings))
-    assert httpx.delete(f"{ready.url}/products/999999", headers=auth_process.admin).status_code == 404
+    assert checked.delete(f"{ready.url}/products/999999", headers=auth_process.admin).status_code == 404

@@ -10,9 +10,19 @@ from auth.emails import Email
 from auth.login import hash_token
 from auth.oauth import BasicClient
 from auth.permissions import Address, CurrentUser, OptionalToken
-from auth.schemas import LoginIn, RefreshIn, RegisterIn, ServiceTokenOut, TokenIn, TokenOut, UserOut
+from auth.schemas import (
+    JWKSet,
+    LoginIn,
+    OAuthProblem,
+    RefreshIn,
+    RegisterIn,
+    ServiceTokenOut,
+    TokenIn,
+    TokenOut,
+    UserOut,
+)
 from auth.state import KeyRingDep, LoginDep, RegistrationDep
-from common.web.problems import problem_responses
+from common.web.openapi import problem_responses
 from common.web.routing import make_router
 from common.web.sessions import WriteSession
 from common.web.strict_json import JSONResponse
@@ -31,8 +41,9 @@ NO_STORE = [Depends(_no_store)]
 
 @router.post(
     "/auth/register",
+    summary="Register an account",
     status_code=201,
-    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 429),
+    responses=problem_responses(400, 401, 403, 409, 413, 415, 429),
     openapi_extra={"security": [{}, {"OAuth2PasswordBearer": []}]},
 )
 async def register(
@@ -45,20 +56,37 @@ async def register(
     return UserOut.model_validate(user)
 
 
-@router.post("/auth/login", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
+@router.post(
+    "/auth/login",
+    summary="Log in",
+    dependencies=NO_STORE,
+    responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
+)
 async def log_in(sent: LoginIn, address: Address, login: LoginDep, db: WriteSession) -> TokenOut:
     """Log in. After 5 wrong passwords the account must wait at that address: 60 s, doubling up to 15 minutes."""
     user = await login.admit(Email(sent.email), sent.password, address)
     return await login.open_session(db, user)
 
 
-@router.get("/auth/me", dependencies=NO_STORE, responses=problem_responses(401, 403))
+@router.get(
+    "/auth/me",
+    summary="Get your account",
+    operation_id="get_current_user",
+    dependencies=NO_STORE,
+    responses=problem_responses(401, 403),
+)
 async def me(user: CurrentUser) -> UserOut:
     """The account of the token."""
     return UserOut.model_validate(user)
 
 
-@router.post("/auth/token", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
+@router.post(
+    "/auth/token",
+    summary="Get a token (OAuth 2)",
+    operation_id="issue_token",
+    dependencies=NO_STORE,
+    responses=problem_responses(413, 415, 429) | problem_responses(400, 401, model=OAuthProblem),
+)
 async def token(
     form: Annotated[TokenIn, Form()], client: BasicClient, address: Address, login: LoginDep, db: WriteSession
 ) -> TokenOut | ServiceTokenOut:
@@ -66,7 +94,13 @@ async def token(
     return await oauth.grant(form, client, address, login, db)
 
 
-@router.post("/auth/refresh", dependencies=NO_STORE, responses=problem_responses(400, 401, 413, 415, 422, 429))
+@router.post(
+    "/auth/refresh",
+    summary="Refresh tokens",
+    operation_id="refresh_tokens",
+    dependencies=NO_STORE,
+    responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
+)
 async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
     """Trade a refresh token for a new pair. Sent again within 10 s it gives the same refresh token again, in case
     the answer was lost; later, or when that one is used already, it ends its whole session.
@@ -74,13 +108,25 @@ async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
     return await login.refresh(sent.refresh_token)
 
 
-@router.post("/auth/logout", status_code=204, responses=problem_responses(400, 413, 415, 422))
+@router.post(
+    "/auth/logout",
+    summary="Log out",
+    status_code=204,
+    response_class=Response,
+    responses=problem_responses(400, 413, 415),
+)
 async def log_out(sent: RefreshIn, db: WriteSession) -> None:
     """End the session of a refresh token. Access tokens given before run out by themselves, in minutes."""
     await sessions.revoke_by_token(db, hash_token(sent.refresh_token))
 
 
-@router.get("/.well-known/jwks.json", responses=problem_responses())
+@router.get(
+    "/.well-known/jwks.json",
+    summary="Get the public keys",
+    operation_id="get_public_keys",
+    response_model=None,
+    responses={200: {"model": JWKSet}, **problem_responses()},
+)
 async def jwks(keyring: KeyRingDep) -> Response:
     """The public keys that verify access tokens (RFC 7517)."""
     return JSONResponse(await keyring.jwks(), headers={"Cache-Control": "public, max-age=60"})

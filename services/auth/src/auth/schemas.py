@@ -3,18 +3,22 @@
 import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.config import JsonDict
+from typing_extensions import TypedDict
 
 from auth import emails
 from auth.emails import Email
 from auth.models import Role
+from common.web.openapi import Problem
 
 __all__ = [
+    "JWKSet",
     "LoginIn",
+    "OAuthProblem",
     "RefreshIn",
     "RegisterIn",
     "ServiceTokenOut",
@@ -85,7 +89,7 @@ class RegisterIn(BaseModel):
 
 
 class LoginIn(BaseModel):
-    """Proof of who one is."""
+    """Email and password."""
 
     model_config = _strict(_PERSON)
 
@@ -140,3 +144,26 @@ class TokenOut(BaseModel):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int
     refresh_token: str
+
+
+class OAuthProblem(Problem):
+    """An error that clients of RFC 6749 also understand."""
+
+    error: NotRequired[Annotated[str, Field(description="The code of RFC 6749, section 5.2.")]]
+    error_description: NotRequired[str]
+
+
+class PublicKey(TypedDict):
+    """A key that verifies access tokens (RFC 7517): `kid` is what the header of a token names."""
+
+    kid: str
+    kty: str
+    crv: str
+    x: str
+    y: str
+    alg: str
+    use: str
+
+
+class JWKSet(TypedDict):
+    keys: list[PublicKey]

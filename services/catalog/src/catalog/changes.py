@@ -4,12 +4,12 @@ from decimal import Decimal
 from json import loads
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from catalog.schemas import Product, ProductChange, ProductIn
 from common.json_encoding import dumps
 from common.web.errors import Unprocessable
+from common.web.validation import unprocessable
 
 __all__ = ["FIELDS", "changes", "document"]
 
@@ -52,7 +52,7 @@ def changes(product: Product, sent: dict[str, Any]) -> dict[str, Any]:
     try:
         change = ProductChange.model_validate(differing)
     except ValidationError as error:
-        raise RequestValidationError([fault | {"loc": ("body", *fault["loc"])} for fault in error.errors()]) from None
+        raise unprocessable([fault | {"loc": ("body", *fault["loc"])} for fault in error.errors()], FIELDS) from None
     values = {name: getattr(change, name) for name in FIELDS if name in change.model_fields_set}
     values |= {name: empty for name, empty in _CLEARED.items() if values.get(name, _MISSING) is None}
     # Blanks around a text are cut, so it may turn out to be the stored one.

@@ -11,8 +11,8 @@ from catalog.conditions import ReadConditions, WriteConditions
 from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
 from catalog.schemas import Product, ProductIn, ProductOut, ProductPage
-from common.web.problems import problem_responses
-from common.web.routing import PlainInt, make_router
+from common.web.openapi import problem_responses, response_headers
+from common.web.routing import PLAIN_DIGITS, make_router
 from common.web.sessions import Db, WriteSession
 from common.web.strict_json import JSONResponse
 
@@ -31,11 +31,12 @@ def _not_too_deep(skip: int) -> int:
 
 Field = Annotated[Literal[changes.FIELDS], Path()]  # type: ignore[valid-type]
 Change = Annotated[dict[str, Any], Body(json_schema_extra=changes.document())]
-ProductId = Annotated[PlainInt, Path(ge=1, le=2**63 - 1)]
+ProductId = Annotated[int, Path(ge=1, le=2**63 - 1), PLAIN_DIGITS]
 Skip = Annotated[
-    PlainInt,
+    int,
+    Query(ge=0, description="Deeper pages need `cursor`.", json_schema_extra={"maximum": MAX_SKIP}),
+    PLAIN_DIGITS,
     AfterValidator(_not_too_deep),
-    Query(ge=0, description="At most 1 000 000; deeper pages need `cursor`.", json_schema_extra={"maximum": MAX_SKIP}),
 ]
 Cursor = Annotated[
     str | None,
@@ -46,14 +47,14 @@ Cursor = Annotated[
         )
     ),
 ]
-Limit = Annotated[PlainInt, Query(ge=1, le=500)]
+Limit = Annotated[int, Query(ge=1, le=500), PLAIN_DIGITS]
 
 
 @router.get(
     "/products",
     summary="List products",
     response_model=None,
-    responses={200: {"model": ProductPage}, **problem_responses(400, 422)},
+    responses={200: {"model": ProductPage}, **problem_responses(400)},
 )
 async def list_products(db: Db, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """A page of products in the order of their ids, with the total and the path of the next page."""
@@ -64,7 +65,11 @@ async def list_products(db: Db, skip: Skip = 0, limit: Limit = 100, cursor: Curs
     "/products/{product_id}",
     summary="Get a product",
     response_model=None,
-    responses={200: {"model": ProductOut}, 304: {"description": "Unchanged"}, **problem_responses(404, 422)},
+    responses={
+        200: {"model": ProductOut, "headers": response_headers("ETag")},
+        304: {"description": "Unchanged.", "headers": response_headers("ETag")},
+        **problem_responses(400, 404),
+    },
 )
 async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions) -> Response:
     """One product, with its version as a strong `ETag`."""
@@ -80,7 +85,10 @@ async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions)
     summary="Create a product",
     status_code=201,
     response_model=None,
-    responses={201: {"model": ProductOut}, **problem_responses(400, 401, 403, 413, 415, 422)},
+    responses={
+        201: {"model": ProductOut, "headers": response_headers("ETag", "Location")},
+        **problem_responses(400, 401, 403, 413, 415),
+    },
 )
 async def create_product(product: ProductIn, _: CanWriteProducts, session: WriteSession) -> Response:
     """The answer names the new product's address in `Location` and its version in `ETag`."""
@@ -92,7 +100,10 @@ async def create_product(product: ProductIn, _: CanWriteProducts, session: Write
     "/products/{product_id}",
     summary="Change a product",
     response_model=None,
-    responses={200: {"model": ProductOut}, **problem_responses(400, 401, 403, 404, 412, 413, 415, 422)},
+    responses={
+        200: {"model": ProductOut, "headers": response_headers("ETag")},
+        **problem_responses(400, 401, 403, 404, 412, 413, 415),
+    },
 )
 async def change_product(
     product_id: ProductId, sent: Change, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -111,7 +122,7 @@ async def change_product(
     summary="Unpin a field",
     status_code=204,
     response_model=None,
-    responses=problem_responses(400, 401, 403, 404, 412, 422),
+    responses=problem_responses(400, 401, 403, 404, 412),
 )
 async def unpin_field(
     product_id: ProductId, field: Field, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -128,7 +139,7 @@ async def unpin_field(
     summary="Delete a product",
     status_code=204,
     response_model=None,
-    responses=problem_responses(400, 401, 403, 404, 412, 422),
+    responses=problem_responses(400, 401, 403, 404, 412),
 )
 async def delete_product(
     product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
@@ -144,7 +155,10 @@ async def delete_product(
     "/products/{product_id}/restore",
     summary="Restore a deleted product",
     response_model=None,
-    responses={200: {"model": ProductOut}, **problem_responses(400, 401, 403, 404, 412, 422)},
+    responses={
+        200: {"model": ProductOut, "headers": response_headers("ETag")},
+        **problem_responses(400, 401, 403, 404, 412),
+    },
 )
 async def restore_product(
     product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions

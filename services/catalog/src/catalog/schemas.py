@@ -5,7 +5,17 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.config import JsonDict
 
 from imports import rules
 
@@ -30,10 +40,13 @@ Category = Annotated[str, _text(1, 100), VISIBLE]
 Brand = Annotated[str, _text(1, 200), VISIBLE]
 Sku = Annotated[str, _text(1, 100), VISIBLE]
 Description = Annotated[str, _text(0, 20_000)]
+# Without `multipleOf: 0.01`, which validators compute in binary and then refuse 19.99.
+_DECIMAL: JsonDict = {"type": "number", "format": "decimal", "description": "Exact, at most two decimals."}
 Price = Annotated[
     Decimal,
-    BeforeValidator(_json_number, json_schema_input_type=float),
-    Field(gt=0, le=rules.MAX_PRICE, max_digits=12, decimal_places=2, json_schema_extra={"multipleOf": 0.01}),
+    Field(gt=0, le=rules.MAX_PRICE, max_digits=12, decimal_places=2),
+    BeforeValidator(_json_number),
+    WithJsonSchema(_DECIMAL | {"exclusiveMinimum": 0, "maximum": float(rules.MAX_PRICE)}),
 ]
 Currency = Annotated[
     str,
@@ -100,7 +113,7 @@ class ProductOut(BaseModel):
     id: int
     name: str
     description: str
-    price: float = Field(description="Exact, at most two decimals.", json_schema_extra={"multipleOf": 0.01})
+    price: Annotated[Decimal, WithJsonSchema(_DECIMAL)]
     currency: str
     category: str
     brand: str | None

@@ -14,6 +14,7 @@ from common.web.app import Service, create_app
 from common.web.database import Database
 from common.web.jwks import JWKSClient
 from sync import history, routes, runs
+from sync.schemas import SyncHealthReport
 from sync.settings import SyncSettings
 from sync.state import State
 
@@ -47,4 +48,4 @@ def build(settings: SyncSettings) -> Service:
             await redis.aclose()
             await db.close()
 
-    return create_app("sync", settings, [routes.router], lifespan, checks)
+    return create_app("sync", settings, [routes.router], lifespan, checks, health_report=SyncHealthReport)

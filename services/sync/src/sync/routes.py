@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import BackgroundTasks, Response
 
 from common import tracing
-from common.web.problems import problem_responses
+from common.web.openapi import problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.sessions import Db, ReadSession
 from sync import history, queue, runs, status
@@ -19,7 +19,10 @@ router = make_router("sync")
 
 
 @router.post(
-    "/sync/trigger", summary="Start a sync", status_code=202, responses=problem_responses(400, 401, 403, 413, 415, 422)
+    "/sync/trigger",
+    summary="Start a sync",
+    status_code=202,
+    responses={202: {"headers": response_headers("Location")}, **problem_responses(400, 401, 403, 413, 415)},
 )
 async def trigger_sync(
     response: Response,
@@ -36,13 +39,23 @@ async def trigger_sync(
     return TriggerOut(run_id=run.id, status_url=f"/sync/runs/{run.id}")
 
 
-@router.get("/sync/status", summary="The state of all syncs", responses=problem_responses(401, 403, 422))
+@router.get(
+    "/sync/status",
+    summary="Get the state of all syncs",
+    operation_id="get_sync_status",
+    responses=problem_responses(401, 403),
+)
 async def get_status(_: CanSync, db: Db, session: ReadSession, redis: RedisDep, settings: SettingsDep) -> StatusOut:
     """Each source with its last and its active run, and the queue, workers and scheduler that serve it."""
     return await status.read(db, session, redis, settings)
 
 
-@router.get("/sync/runs/{run_id}", summary="Get a run", responses=problem_responses(401, 403, 404, 422))
+@router.get(
+    "/sync/runs/{run_id}",
+    summary="Get a run",
+    operation_id="get_sync_run",
+    responses=problem_responses(401, 403, 404),
+)
 async def get_run(run_id: UUID, _: CanSync, session: ReadSession) -> RunOut:
     """One run with its counts, and why it failed if it did."""
     return RunOut.of(await history.get_run(session, run_id))

@@ -1,15 +1,26 @@
 """What clients send and get."""
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal, NotRequired
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.web.health import HealthReport
 from sync.models import Run
 from sync.states import RunState, Trigger
 
-__all__ = ["QueueOut", "RunOut", "SchedulerOut", "SourceOut", "StatusOut", "TriggerIn", "TriggerOut", "WorkerOut"]
+__all__ = [
+    "QueueOut",
+    "RunOut",
+    "SchedulerOut",
+    "SourceOut",
+    "StatusOut",
+    "SyncHealthReport",
+    "TriggerIn",
+    "TriggerOut",
+    "WorkerOut",
+]
 
 
 class TriggerIn(BaseModel):
@@ -97,3 +108,12 @@ class StatusOut(BaseModel):
     workers: list[WorkerOut]
     scheduler: SchedulerOut
     redis: Literal["ok", "unavailable"]
+
+
+class SyncHealthReport(HealthReport):
+    """The service can work. The times are left out while they cannot be read."""
+
+    last_success_at: NotRequired[datetime | None]
+    retry_at: NotRequired[
+        Annotated[datetime | None, Field(description="When a first sync that failed is tried again.")]
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -42,9 +42,18 @@ class Service:
 
 
 def create_app(
-    name: str, settings: ServiceSettings, routers: Sequence[APIRouter], lifespan: Lifespan, checks: Health
+    name: str,
+    settings: ServiceSettings,
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan,
+    checks: Health,
+    *,
+    health_report: Any = health.HealthReport,
 ) -> Service:
-    """Compose a service. `lifespan` yields the state of `common.web.state`."""
+    """Compose a service. `lifespan` yields the state of `common.web.state`.
+
+    `health_report` is the schema of what /health answers, for a service whose checks have facts of their own.
+    """
     api = FastAPI(
         title=f"Products API: {name}",
         version=__version__,
@@ -53,7 +62,7 @@ def create_app(
         redirect_slashes=False,
         telemetry=cast(TelemetryConfig, tracing.fastapi_telemetry()),
     )
-    for router in (*routers, health.router(checks.path)):
+    for router in (*routers, health.router(checks, health_report)):
         # Directly, not by include_router: nested routers cost each request another round of matching.
         api.router.routes.extend(router.routes)
     problems.install(api)

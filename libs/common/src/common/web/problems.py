@@ -1,9 +1,9 @@
 """Errors -> application/problem+json (RFC 9457), for every 4xx and 5xx, in one place."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import redis.exceptions
@@ -19,31 +19,13 @@ from starlette.types import Scope
 from common.json_encoding import dumps
 from common.request_ids import request_id as current_request_id
 from common.web.database import is_bad_value, is_unavailable, retry_advice
-from common.web.errors import ApiError, MethodNotAllowed, Unavailable, Unprocessable
+from common.web.errors import ApiError, MethodNotAllowed, Unavailable
 from common.web.unmatched import explain
+from common.web.validation import unprocessable
 
-__all__ = ["Problem", "install", "problem", "problem_body", "problem_responses", "to_response"]
+__all__ = ["install", "problem", "problem_body", "to_response"]
 
 log = logging.getLogger(__name__)
-# What a client sends may come back in a problem: never more than this of it.
-MAX_POINTER, MAX_DETAIL = 200, 300
-
-
-class Problem(BaseModel):
-    """An error, RFC 9457. `type` is the address of its description.
-
-    422 adds `errors`: each with a JSON `pointer` or a `parameter`, and a `detail`; at most 20, with `truncated` true
-    if there are more.
-    """
-
-    type: str
-    title: str
-    status: int
-    detail: str | None = None
-    instance: str
-    request_id: str
-    errors: list[dict[str, str]] | None = None
-    truncated: bool | None = None
 
 
 def problem(
@@ -98,7 +80,7 @@ def to_response(scope: Scope, error: BaseException) -> Response:
             members=error.members,
         )
     if isinstance(error, RequestValidationError):
-        return to_response(scope, _unprocessable(error))
+        return to_response(scope, unprocessable(error.errors(), _fields(scope)))
     if isinstance(error, HTTPException):
         detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
         return problem(scope, error.status_code, detail, headers=error.headers)
@@ -112,24 +94,12 @@ def to_response(scope: Scope, error: BaseException) -> Response:
     return problem(scope, 500, "Internal server error. Quote this request_id.")
 
 
-def _unprocessable(error: RequestValidationError) -> Unprocessable:
-    # `input` and `ctx` are left out: what came in may be secret, or not encodable.
-    faults = error.errors()
-    errors = []
-    for fault in faults[: Unprocessable.MAX_ERRORS]:
-        where, *path = fault["loc"]
-        detail = fault["msg"].removeprefix("Value error, ")[:MAX_DETAIL]
-        place = {"pointer": _pointer(path)} if where == "body" else {"parameter": str(path[0])[:MAX_POINTER]}
-        errors.append(place | {"detail": detail})
-    first = errors[0]
-    detail = f"{first.get('parameter') or first.get('pointer')}: {first['detail']}"
-    return Unprocessable(detail, errors, truncated=len(faults) > len(errors))
-
-
-def _pointer(path: Sequence[int | str]) -> str:
-    """A JSON pointer (RFC 6901) as a URI fragment, cut at MAX_POINTER characters."""
-    parts = (str(part)[:MAX_POINTER].replace("~", "~0").replace("/", "~1") for part in path)
-    return ("#" + "".join(f"/{part}" for part in parts))[:MAX_POINTER]
+def _fields(scope: Scope) -> list[str]:
+    """The names of the fields that the body of a route may have."""
+    body = getattr(scope.get("route"), "body_field", None)
+    kind = body.field_info.annotation if body else None
+    models = [it for it in (kind, *get_args(kind)) if isinstance(it, type) and issubclass(it, BaseModel)]
+    return [name for model in models for name in model.model_fields]
 
 
 async def _handle_http(request: Request, error: Exception) -> Response:
@@ -152,9 +122,3 @@ def install(app: FastAPI) -> None:
     for kind in (RequestValidationError, Exception, *dependencies):
         app.add_exception_handler(kind, _handle)
     app.add_exception_handler(HTTPException, _handle_http)
-
-
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for the problems that a route may answer; 503 always belongs."""
-    schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": schema} for status in (*statuses, 503)}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
-from typing import Annotated, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from fastapi import APIRouter, Request
@@ -20,7 +20,7 @@ from common.web.security import Permission
 from common.web.state import StateRequest
 from common.web.strict_json import loads
 
-__all__ = ["PlainInt", "StrictRoute", "make_router"]
+__all__ = ["PLAIN_DIGITS", "StrictRoute", "make_router"]
 
 # Of the name of an unknown query parameter this much is told.
 MAX_NAME = 100
@@ -33,8 +33,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-PlainInt = Annotated[int, BeforeValidator(_plain, json_schema_input_type=int)]
-"""An integer in a URL, in digits only."""
+PLAIN_DIGITS = BeforeValidator(_plain)
+"""For an integer in a URL: in digits only. It follows the bounds, `Annotated[int, Field(ge=1), PLAIN_DIGITS]`."""
 
 
 class _StrictRequest(Request):
@@ -96,6 +96,9 @@ def _check_query(query: bytes, known: set[str]) -> None:
 
 
 def make_router(tag: str, *, max_body: int = StrictRoute.MAX_BODY) -> APIRouter:
-    """A router for a service's noun, whose routes name their whole paths and take bodies of `max_body` bytes."""
+    """A router for a service's noun, whose routes name their whole paths and take bodies of `max_body` bytes.
+
+    In the OpenAPI document their operation ids are the names of their functions.
+    """
     route_class = type("StrictRoute", (StrictRoute,), {"MAX_BODY": max_body})
-    return APIRouter(route_class=route_class, tags=[tag])
+    return APIRouter(route_class=route_class, tags=[tag], generate_unique_id_function=lambda route: route.name)
