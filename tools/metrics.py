@@ -22,8 +22,8 @@ PROCESSES = {
     "auth": "auth.app",
     "catalog": "catalog.app",
     "sync-api": "sync.app",
-    "worker": "sync.worker",
-    "scheduler": "sync.scheduler",
+    "sync-worker": "sync.worker",
+    "sync-scheduler": "sync.scheduler",
 }
 HEAD = """\
 # Metrics

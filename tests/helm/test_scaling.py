@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import SecretStr
 
 from sync.gauges import SyncGauges
+from sync.monitoring import Monitor
 from sync.settings import SyncSettings
 from tests.helm.render import SHAPES, given, named, only, pods, render
 
@@ -119,11 +119,17 @@ def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> No
         for sample in family.samples
     ]
     registry = CollectorRegistry()
-    nowhere = SecretStr("postgresql://sync_svc:none@127.0.0.1:1/products")
-    registry.register(
-        SyncGauges(SyncSettings(database_url=nowhere, redis_url=SecretStr(valkey_url), sync_client_secret=nowhere))
+    settings = SyncSettings.model_validate(
+        {
+            "database_url": "postgresql://sync_svc:none@127.0.0.1:1/products",
+            "redis_url": valkey_url,
+            "sync_client_secret": "x" * 40,
+        }
     )
-    families = {it.name: it for it in text_string_to_metric_families(generate_latest(registry).decode())}
+    with Monitor(settings, "test") as monitor:
+        registry.register(SyncGauges(monitor, settings.source))
+        scraped = generate_latest(registry).decode()
+    families = {it.name: it for it in text_string_to_metric_families(scraped)}
     assert labels and [it.value for it in families[name].samples if labels.items() <= it.labels.items()] == [0.0]
 
 

@@ -158,9 +158,9 @@ GUARDS = [
         SYNC, RUNS,
         ("a run is taken from silent workers only", "runs.py", "(state = 'queued' OR (state = 'running' AND lease_until < now()))", "state IN ('queued', 'running')"),
         ("a lost run is not renewed", "runs.py", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND fence = %s AND state", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state"),
-        ("a first sync that failed is tried again", "initial.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL", SCHEDULER),
-        ("its pauses grow", "initial.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),
-        ("a frozen PostgreSQL is given up by workers", "postgres.py", "    seconds = 5.0\n", "    seconds = 500.0\n", FROZEN),
+        ("a first sync that failed is tried again", "runs.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL::timestamptz", SCHEDULER),
+        ("its pauses grow", "runs.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),
+        ("a frozen PostgreSQL is given up by workers", "database.py", "max_wait=timings.STATEMENT", "max_wait=500", FROZEN),
         ("a frozen Redis is given up by workers", "queue.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
     ),
 ]  # fmt: skip

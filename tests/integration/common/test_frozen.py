@@ -13,10 +13,8 @@ from pydantic import SecretStr
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
-from common.deadlines import start_deadline
 from common.redis_client import connect
-from sync import queue
-from sync.postgres import Postgres
+from sync import database, queue
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving
@@ -81,9 +79,9 @@ def sync_settings(silent: int) -> SyncSettings:
 
 
 async def test_a_worker_gives_a_frozen_postgres_up(silent: int) -> None:
-    db = Postgres(sync_settings(silent), application="test")
-    with pytest.raises(psycopg.OperationalError):
-        await ends(lambda: db.fetch("SELECT 1"))
+    async with database.connect(sync_settings(silent), "test") as db:
+        with pytest.raises(psycopg.OperationalError):
+            await ends(lambda: db.fetch("SELECT 1"))
 
 
 async def test_a_worker_gives_a_frozen_redis_up(silent: int) -> None:
@@ -114,12 +112,10 @@ async def test_a_statement_on_a_postgres_that_freezes_in_the_middle_ends(silent:
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
     address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     url = SecretStr(postgres.replace(f"{host}:{port}", address))
-    db = Postgres(settings.model_copy(update={"database_url": url}), application="test")
-    start_deadline(SECONDS, SECONDS)
-    assert await db.fetch("SELECT 1") == [(1,)]
-    frozen.set()
-    with pytest.raises(psycopg.OperationalError):
-        await ends(lambda: db.fetch("SELECT 1"))
-    await db.close()
+    async with database.connect(settings.model_copy(update={"database_url": url}), "test") as db:
+        assert await db.fetch("SELECT 1") == [(1,)]
+        frozen.set()
+        with pytest.raises(psycopg.OperationalError):
+            await ends(lambda: db.fetch("SELECT 1"))
     proxy.close()
     await closed(writers)

@@ -42,7 +42,7 @@ async def without_redis(settings_of: Make, auth_process: Auth) -> AsyncIterator[
 
 
 class TestTrigger:
-    async def test_admin_gets_a_run_and_the_doorbell_rings(
+    async def test_admin_gets_a_run_and_its_message_is_sent(
         self, api: httpx.AsyncClient, auth_process: Auth, valkey: "redis.Redis"
     ) -> None:
         answer = await api.post("/sync/trigger", headers=auth_process.admin)
@@ -65,7 +65,7 @@ class TestTrigger:
             "attempt": 0,
             "error": None,
         }
-        # It rings once the answer has left.
+        # It is sent once the answer has left.
         await eventually(lambda: open_queue(valkey).count)
         (job_id,) = open_queue(valkey).job_ids
         assert job_id == f"run-{body['run_id'].replace('-', '')}-0"

@@ -70,7 +70,9 @@ def test_a_run_is_neither_stolen_nor_stuck(launch: Launch, rows: Rows, feed: Fee
     assert (done["state"], done["attempt"], done["fetched"]) == ("succeeded", 1, 194), done["error"]
 
 
-def test_ticks_go_on_after_a_clock_was_set_back(launch: Launch, rows: Rows, valkey: Any, feed: Feed, skewed: Any) -> None:
+def test_ticks_go_on_after_a_clock_was_set_back(
+    launch: Launch, rows: Rows, valkey: Any, feed: Feed, skewed: Any
+) -> None:
     before = launch("schedule", SYNC_INTERVAL_MINUTES="1")
     key, entry = "rq:scheduler:scheduled_jobs", tick_id("dummyjson")
     until(lambda: valkey.zscore(key, entry))

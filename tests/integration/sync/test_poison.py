@@ -37,7 +37,7 @@ def worker(launch: Launch) -> Process:
 
 
 def works(worker: Process, valkey: "redis.Redis", rows: Rows) -> bool:
-    """The worker has emptied its queue and still does what it is told: a tick."""
+    """The worker has emptied its queue and still does a job: a tick."""
     ticks = worker.figure('products_sync_ticks_total{outcome="skipped",source="elsewhere"}')
     open_queue(valkey).enqueue("sync.jobs.tick", "elsewhere", job_id=f"tick-{uuid4().hex}")
     until(lambda: worker.figure('products_sync_ticks_total{outcome="skipped",source="elsewhere"}') > ticks)

@@ -11,11 +11,12 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from sync import runner, runs
-from sync.catalog import CatalogClient, CatalogUnavailable
 from common.postgres import Postgres
+from sync import database, runner, runs, timings
+from sync.catalog import CatalogClient, CatalogUnavailable
 from sync.providers import ExternalProduct, Page, Reject
-from sync.runner import Outcome, Parts
+from sync.results import RunResult
+from sync.runner import RunDependencies
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.integration.sync.conftest import Launch, Make, until
@@ -54,21 +55,19 @@ class Bench:
         self.settings = settings
         self.db = db
         self.http = http
-        self.stop = asyncio.Event()
+        self.shutdown = asyncio.Event()
 
-    async def run(self, pages: Pages, run_id: UUID | None = None, retry_seconds: float = 60) -> Outcome:
+    async def run(self, pages: Pages, run_id: UUID | None = None, retry_seconds: float = 60) -> RunResult:
         run_id = run_id or (await runs.request(self.db, self.settings)).id
         catalog = CatalogClient(self.settings, self.http, retry_seconds=retry_seconds)
-        return await runner.execute(run_id, Parts(self.db, catalog, lambda: Scripted(pages), self.stop))
+        return await runner.execute(run_id, RunDependencies(self.db, catalog, lambda: Scripted(pages), self.shutdown))
 
 
 @pytest.fixture
 async def bench(settings_of: Make, catalog_process: str, auth_process: Auth, products: Rows) -> AsyncIterator[Bench]:
     settings = settings_of(catalog_url=catalog_process, auth_url=auth_process.url)
-    db = database.connect(settings, "test")
-    async with httpx.AsyncClient() as http:  # unchecked: the worker's own
+    async with database.connect(settings, "test") as db, httpx.AsyncClient() as http:  # unchecked: the worker's own
         yield Bench(settings, db, http)
-    await db.close()
 
 
 def stored(products: Rows) -> int:
@@ -84,8 +83,8 @@ class TestPages:
             yield Page(items=items(1, 1300), rejects=rejects, next_cursor="next")
             yield Page(items=items(1301, 1301))
 
-        part = await bench.run(pages)
-        assert (part.outcome, part.counts.fetched, part.counts.created, part.counts.rejected) == (
+        result = await bench.run(pages)
+        assert (result.outcome, result.counts.fetched, result.counts.created, result.counts.rejected) == (
             "succeeded", 1431, 1301, 130,
         )  # fmt: skip
         assert stored(products) == 1301
@@ -106,8 +105,8 @@ class TestPages:
         await staged.stage(Page(items=items(1, 10), next_cursor="a"))
         await staged._stage(list(items(11, 500)), [], staged._next_chunk())
         rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 s'")
-        part = await bench.run(pages, run.id)
-        assert (part.outcome, part.attempt, asked) == ("succeeded", 2, ["a"])
+        result = await bench.run(pages, run.id)
+        assert (result.outcome, result.attempt, asked) == ("succeeded", 2, ["a"])
         assert stored(products) == 1200
 
     async def test_a_source_without_products_is_a_good_source(self, bench: Bench) -> None:
@@ -120,8 +119,8 @@ class TestPages:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
             yield Page(items=items(1, 5), next_cursor="more")
 
-        part = await bench.run(pages)
-        assert (part.outcome, part.error) == ("failed", "the provider stopped before its last page")
+        result = await bench.run(pages)
+        assert (result.outcome, result.error) == ("failed", "the provider stopped before its last page")
         assert stored(products) == 0
 
     async def test_a_few_bad_records_of_few_are_no_reason_to_stop(self, bench: Bench) -> None:
@@ -149,8 +148,10 @@ class TestBadProvider:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
             yield Page(items=(*bad, good))
 
-        part = await bench.run(pages)
-        assert (part.outcome, part.counts.created, part.counts.rejected) == ("succeeded", 1, len(bad)), part.error
+        result = await bench.run(pages)
+        assert (result.outcome, result.counts.created, result.counts.rejected) == ("succeeded", 1, len(bad)), (
+            result.error
+        )
         kept = products.execute("SELECT external_id, reason FROM catalog.import_rejects ORDER BY id").fetchall()
         assert [(external_id, reason.partition(":")[0]) for external_id, reason in kept] == [
             ("2", "currency"), ("3", "currency"), ("4", "name"), ("5", "price"), ("6", "image_url"),
@@ -178,14 +179,14 @@ class TestBadProvider:
     async def test_a_hanging_one_is_ended_by_the_clock(
         self, bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(runner, "RUN_SECONDS", 0.3)
+        monkeypatch.setattr(timings, "RUN_LIMIT", 0.3)
 
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
             await asyncio.Event().wait()
             yield Page(items=())
 
-        part = await bench.run(pages)
-        assert part.outcome == "failed" and part.error and part.error.endswith("minutes after its start")
+        result = await bench.run(pages)
+        assert result.outcome == "failed" and result.error and result.error.endswith("minutes after its start")
 
     async def test_the_clock_counts_from_the_first_attempt(self, bench: Bench, rows: Rows) -> None:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
@@ -204,7 +205,7 @@ class TestLostRun:
     async def test_who_has_lost_it_stops_at_once_and_writes_nothing(
         self, bench: Bench, rows: Rows, products: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(runner, "RENEW_SECONDS", 0.05)
+        monkeypatch.setattr(timings, "RENEWAL", 0.05)
         taken: list[Any] = []
 
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
@@ -214,8 +215,8 @@ class TestLostRun:
             await asyncio.Event().wait()
             yield Page(items=())
 
-        part = await asyncio.wait_for(bench.run(pages), 60)
-        assert part.outcome == "lost"
+        result = await asyncio.wait_for(bench.run(pages), 60)
+        assert result.outcome == "lost"
         assert rows.execute("SELECT * FROM sync.runs").fetchone() == taken[0]
 
     async def test_catalog_refuses_the_page_of_a_stale_worker(self, bench: Bench, rows: Rows, products: Rows) -> None:
@@ -224,8 +225,8 @@ class TestLostRun:
             products.execute("UPDATE catalog.imports SET fence = fence + 1")
             yield Page(items=items(6, 9))
 
-        part = await bench.run(pages)
-        assert part.outcome == "lost"
+        result = await bench.run(pages)
+        assert result.outcome == "lost"
         assert rows.execute("SELECT state FROM sync.runs").fetchone() == ("running",)
         assert stored(products) == 0
 
@@ -233,12 +234,12 @@ class TestLostRun:
 class TestStop:
     async def test_the_page_at_hand_is_finished_and_the_run_handed_back(self, bench: Bench, rows: Rows) -> None:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
-            bench.stop.set()
+            bench.shutdown.set()
             yield Page(items=items(1, 5), next_cursor="more")
             raise AssertionError("asked for another page")
 
-        part = await bench.run(pages)
-        assert (part.outcome, part.pages) == ("handed_back", 1)
+        result = await bench.run(pages)
+        assert (result.outcome, result.pages) == ("handed_back", 1)
         state = rows.execute("SELECT state, lease_until, pages, fetched FROM sync.runs").fetchone()
         assert state == ("queued", None, 1, 5)
 
@@ -256,8 +257,8 @@ class TestCatalog:
             yield Page(items=())
 
         bench.settings = settings_of(catalog_url="http://127.0.0.1:1", auth_url=bench.settings.auth_url)
-        part = await bench.run(pages, retry_seconds=0.5)
-        assert part.error == "catalog does not answer (ConnectError), for 0.5 s"
+        result = await bench.run(pages, retry_seconds=0.5)
+        assert result.error == "catalog does not answer (ConnectError), for 0.5 s"
 
     async def test_it_does_not_repeat_what_is_refused(self, bench: Bench, settings_of: Make) -> None:
         wrong = settings_of(
@@ -268,8 +269,8 @@ class TestCatalog:
             yield Page(items=())
 
         bench.settings = wrong
-        part = await asyncio.wait_for(bench.run(pages), 60)
-        assert part.outcome == "failed" and part.error and part.error.startswith("auth answers 401")
+        result = await asyncio.wait_for(bench.run(pages), 60)
+        assert result.outcome == "failed" and result.error and result.error.startswith("auth answers 401")
 
     async def test_server_errors_are_repeated(self, bench: Bench) -> None:
         answers = [503, 500, 429, 200]

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psycopg
 import pytest
 
-from imports.messages import Counts
-from sync import runs
 from common.postgres import Postgres
-from sync.runs import Run
+from imports.messages import Counts
+from sync import database, runs
+from sync.runs import RunRow
 from sync.settings import SyncSettings
+from sync.states import RunState
 from tests.integration.sync.conftest import Make
 
 Rows = psycopg.Connection[Any]
@@ -25,10 +27,8 @@ def settings(settings_of: Make) -> SyncSettings:
 @pytest.fixture
 async def dbs(settings: SyncSettings) -> AsyncIterator[list[Postgres]]:
     """Ten processes, as PostgreSQL sees them."""
-    connections = [database.connect(settings, "test") for _ in range(10)]
-    yield connections
-    for connection in connections:
-        await connection.close()
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(database.connect(settings, "test")) for _ in range(10)]
 
 
 def expire(rows: Rows) -> None:
@@ -68,11 +68,9 @@ class TestRequest:
         async def work(db: Postgres) -> int:
             done = 0
             while done < 20:
-                run = await runs.active(db, settings.source)
-                if run and (mine := await runs.claim(db, run.id)):
+                run = await runs.request(db, settings)
+                if mine := await runs.claim(db, run.id):
                     done += await runs.finish(db, mine, pages=1, counts=Counts())
-                else:
-                    await runs.request(db, settings)
             return done
 
         await asyncio.wait_for(asyncio.gather(*map(ask, dbs[:6]), *map(work, dbs[6:])), 30)
@@ -119,7 +117,7 @@ class TestLease:
         new = await runs.claim(dbs[1], old.id)
         assert new and old.fence and new.fence and new.fence > old.fence and new.attempt == 2
         before = rows.execute("SELECT * FROM sync.runs").fetchall()
-        assert not await runs.renew(dbs[0], old, pages=9, fetched=9, rejected=9)
+        assert not await runs.renew(dbs[0], old, pages=9, counts=Counts(fetched=9, rejected=9))
         assert not await runs.finish(dbs[0], old, pages=9, counts=Counts(9), error="no")
         assert not await runs.release(dbs[0], old)
         assert rows.execute("SELECT * FROM sync.runs").fetchall() == before
@@ -130,7 +128,7 @@ class TestLease:
     ) -> None:
         run = await claimed(dbs[0], settings)
         expire(rows)
-        assert await runs.renew(dbs[0], run, pages=1, fetched=100, rejected=0)
+        assert await runs.renew(dbs[0], run, pages=1, counts=Counts(fetched=100))
         assert await runs.claim(dbs[1], run.id) is None
 
     async def test_a_run_that_was_handed_back_waits_for_the_next(
@@ -138,17 +136,20 @@ class TestLease:
     ) -> None:
         run = await claimed(dbs[0], settings)
         assert await runs.release(dbs[0], run)
-        assert await runs.request(dbs[1], settings) == await runs.active(dbs[2], settings.source)
+        waiting = await runs.request(dbs[1], settings)
+        assert (waiting.id, waiting.state) == (run.id, RunState.QUEUED)
         again = await runs.claim(dbs[1], run.id)
         assert again and again.attempt == 2 and again.started_at == run.started_at
 
-    async def test_an_ended_run_cannot_be_claimed(self, dbs: list[Postgres], settings: SyncSettings) -> None:
+    async def test_an_ended_run_cannot_be_claimed(
+        self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
+    ) -> None:
         for error in (None, "broken"):
             run = await claimed(dbs[0], settings)
             assert await runs.finish(dbs[0], run, pages=1, counts=Counts(), error=error)
             assert await runs.claim(dbs[1], run.id) is None
-            last = await runs.last(dbs[0], settings.source)
-            assert last and last.id == run.id and last.state == ("failed" if error else "succeeded")
+            ended = rows.execute("SELECT state, error FROM sync.runs WHERE id = %s", [run.id]).fetchone()
+            assert ended == ("failed" if error else "succeeded", error)
 
     async def test_only_runs_that_need_a_worker_wait(
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows

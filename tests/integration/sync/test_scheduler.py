@@ -10,8 +10,8 @@ import psycopg
 import pytest
 import redis
 
-from sync import queue, runs
 from common.postgres import Postgres
+from sync import database, queue, runs
 from sync.queue import open_queue
 from sync.scheduler import SchedulerLoop
 from sync.settings import SyncSettings
@@ -29,12 +29,16 @@ def settings(settings_of: Make) -> SyncSettings:
 
 
 @pytest.fixture
-async def schedulers(settings: SyncSettings) -> AsyncIterator[list[SchedulerLoop]]:
+async def db(settings: SyncSettings) -> AsyncIterator[Postgres]:
+    async with database.connect(settings, "test") as connection:
+        yield connection
+
+
+@pytest.fixture
+async def schedulers(settings: SyncSettings, db: Postgres) -> AsyncIterator[list[SchedulerLoop]]:
     """Two schedulers."""
-    dbs = [database.connect(settings, "test") for _ in range(2)]
-    yield [SchedulerLoop(settings, queue.connect(settings), db) for db in dbs]
-    for db in dbs:
-        await db.close()
+    async with database.connect(settings, "test") as other:
+        yield [SchedulerLoop(settings, queue.connect(settings), it) for it in (db, other)]
 
 
 def end_runs(rows: Rows, valkey: "redis.Redis") -> None:
@@ -47,7 +51,7 @@ class TestSchedule:
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         for scheduler in schedulers:
-            await scheduler.run()
+            await scheduler.run_pass()
         assert rows.execute("SELECT trigger, state FROM sync.runs").fetchall() == [("initial", "queued")]
         assert open_queue(valkey).count == 1
         at = valkey.zscore(ENTRIES, TICK)
@@ -56,7 +60,7 @@ class TestSchedule:
         assert valkey.ttl(f"rq:job:{TICK}") == -1
 
     async def test_a_first_run_that_failed_is_tried_again_after_growing_pauses(
-        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis", settings: SyncSettings
+        self, schedulers: list[SchedulerLoop], rows: Rows, settings: SyncSettings, db: Postgres
     ) -> None:
         async def passed(seconds: int) -> int:
             """Seconds pass, both schedulers look; how many runs there are then."""
@@ -65,7 +69,7 @@ class TestSchedule:
                 "created_at = created_at - make_interval(secs => %s)", [seconds, seconds],
             )  # fmt: skip
             for scheduler in schedulers:
-                await scheduler.run()
+                await scheduler.run_pass()
             counted = rows.execute("SELECT count(*) FROM sync.runs").fetchone()
             return int(counted[0]) if counted else 0
 
@@ -73,7 +77,6 @@ class TestSchedule:
             ended = "UPDATE sync.runs SET state = %s, finished_at = now() WHERE state = 'queued'"
             assert rows.execute(ended, [state]).rowcount == 1
 
-        db = database.connect(settings, "test")
         assert await passed(0) == 1
         for number, pause in enumerate((10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800), start=1):
             assert (await runs.first_sync(db, settings.source, settings.interval)).retry_at is None
@@ -85,47 +88,51 @@ class TestSchedule:
         end("succeeded")
         assert await passed(100_000) == 11
         assert (await runs.first_sync(db, settings.source, settings.interval)).done
-        await db.close()
 
     async def test_reasserting_keeps_the_time(
-        self, schedulers: list[SchedulerLoop], settings_of: Make, valkey: "redis.Redis", settings: SyncSettings
+        self,
+        schedulers: list[SchedulerLoop],
+        settings_of: Make,
+        valkey: "redis.Redis",
+        settings: SyncSettings,
+        db: Postgres,
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         valkey.zadd(ENTRIES, {TICK: time.time() + 77})
         at = valkey.zscore(ENTRIES, TICK)
-        await schedulers[1].run()
-        db = database.connect(settings, "test")
-        await SchedulerLoop(settings, valkey, db).run()
+        await schedulers[1].run_pass()
+        await SchedulerLoop(settings, valkey, db).run_pass()
         assert valkey.zscore(ENTRIES, TICK) == at
-        await SchedulerLoop(settings_of(sync_interval_minutes=10), valkey, db).run()
-        await db.close()
+        await SchedulerLoop(settings_of(sync_interval_minutes=10), valkey, db).run_pass()
         changed = valkey.zscore(ENTRIES, TICK)
         assert changed != at and changed and changed % 600 == 0
 
-    async def test_flushed_redis_heals(self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis") -> None:
-        await schedulers[0].run()
+    async def test_flushed_redis_heals(
+        self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
+    ) -> None:
+        await schedulers[0].run_pass()
         rows.execute("UPDATE sync.runs SET created_at = created_at - interval '4 s'")
         valkey.flushall()
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         assert valkey.zscore(ENTRIES, TICK)
         assert len(open_queue(valkey).job_ids) == 1
 
     async def test_lost_job_of_the_entry_heals_within_a_minute(
         self, schedulers: list[SchedulerLoop], valkey: "redis.Redis"
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         valkey.delete(f"rq:job:{TICK}")
-        await schedulers[1].run()
+        await schedulers[1].run_pass()
         assert valkey.exists(f"rq:job:{TICK}") and valkey.zscore(ENTRIES, TICK)
 
     async def test_an_overdue_source_is_ticked_at_once(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         end_runs(rows, valkey)
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '2 hours'")
         valkey.flushall()
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         assert open_queue(valkey).job_ids == [TICK]
         at = valkey.zscore(ENTRIES, TICK)
         assert at and at > time.time()
@@ -133,22 +140,24 @@ class TestSchedule:
     async def test_a_due_tick_waits_once_however_often_it_is_due(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         end_runs(rows, valkey)
         for _ in range(3):
             valkey.zadd(ENTRIES, {TICK: time.time() - 1})
             for scheduler in schedulers:
-                await scheduler.run()
+                await scheduler.run_pass()
         assert open_queue(valkey).job_ids == [TICK]
 
     async def test_damaged_entries_do_not_stop_it(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis", tmp_path: Path
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         end_runs(rows, valkey)
         valkey.zadd(ENTRIES, {b"no such job": 1, b"\xff\xfe": 2, b"gone": 3, b"poison": 4, TICK.encode(): 5})
-        valkey.hset("rq:job:poison", mapping={"data": b"\x80\x04.", "status": "no status", "meta": evil(tmp_path / "x")})
-        await schedulers[0].run()
+        valkey.hset(
+            "rq:job:poison", mapping={"data": b"\x80\x04.", "status": "no status", "meta": evil(tmp_path / "x")}
+        )
+        await schedulers[0].run_pass()
         assert valkey.zcard(ENTRIES) == 1
         assert open_queue(valkey).job_ids == [TICK]
         assert not (tmp_path / "x").exists()
@@ -159,14 +168,14 @@ class TestTick:
         self, launch: Launch, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
         """Workers of their own do the ticks; the runs themselves fail, since no source is there."""
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         end_runs(rows, valkey)
         worker = launch("work", EXTERNAL_API_URL="http://127.0.0.1:1/products")
         ticks = 'products_sync_ticks_total{outcome="%s",source="dummyjson"}'
         for _ in range(2):
             valkey.zadd(ENTRIES, {TICK: time.time() - 1})
             for scheduler in schedulers:
-                await scheduler.run()
+                await scheduler.run_pass()
             until(lambda: open_queue(valkey).count == 0)
         until(lambda: worker.healthy() and worker.figure(ticks % "claimed") + worker.figure(ticks % "skipped") == 2)
         assert worker.figure(ticks % "claimed") == 1
@@ -175,44 +184,47 @@ class TestTick:
 
 
 class TestSweep:
-    async def test_an_expired_lease_is_rung_for_once_in_3_s(
-        self, schedulers: list[SchedulerLoop], settings: SyncSettings, rows: Rows, valkey: "redis.Redis"
+    async def test_a_run_with_an_expired_lease_is_enqueued_once_in_3_s(
+        self,
+        schedulers: list[SchedulerLoop],
+        settings: SyncSettings,
+        rows: Rows,
+        valkey: "redis.Redis",
+        db: Postgres,
     ) -> None:
-        await schedulers[0].run()
-        db = database.connect(settings, "test")
-        run = await runs.active(db, settings.source)
-        assert run and await runs.claim(db, run.id)
-        await db.close()
+        await schedulers[0].run_pass()
+        run = await runs.request(db, settings)
+        assert await runs.claim(db, run.id)
         valkey.delete(QUEUED)
         for scheduler in schedulers:
-            await scheduler.run()
+            await scheduler.run_pass()
         assert open_queue(valkey).count == 0
         rows.execute("UPDATE sync.runs SET lease_until = now() - interval '1 s'")
         for scheduler in schedulers:
-            await scheduler.run()
+            await scheduler.run_pass()
         assert open_queue(valkey).job_ids == [f"run-{run.id.hex}-1"]
 
-    async def test_a_lost_word_is_said_again_and_a_waiting_one_is_not(
+    async def test_a_lost_message_is_sent_again_and_a_waiting_one_is_not(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
     ) -> None:
-        await schedulers[0].run()
+        await schedulers[0].run_pass()
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '1 minute'")
-        (rung,) = valkey.keys("products:sync:enqueued:*")
-        valkey.delete(rung)
-        await schedulers[0].run()
+        (dedup,) = valkey.keys("products:sync:enqueued:*")
+        valkey.delete(dedup)
+        await schedulers[0].run_pass()
         assert open_queue(valkey).count == 1
-        valkey.delete(rung, QUEUED)
-        await schedulers[0].run()
+        valkey.delete(dedup, QUEUED)
+        await schedulers[0].run_pass()
         assert open_queue(valkey).count == 1
 
     async def test_without_postgres_or_redis_a_pass_only_complains(
         self, settings_of: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings = settings_of(database_url="postgresql://x:y@127.0.0.1:1/z", redis_url="redis://127.0.0.1:1")
-        db = database.connect(settings, "test")
-        passes = SchedulerLoop(settings, queue.connect(settings), db)
-        for _ in range(2):
-            await passes.run()
+        async with database.connect(settings, "test") as db:
+            scheduler = SchedulerLoop(settings, queue.connect(settings), db)
+            for _ in range(2):
+                await scheduler.run_pass()
         said = [record.getMessage() for record in caplog.records if "fails" in record.getMessage()]
         # Each step once, however many passes there are.
         assert sorted(line.split()[0] for line in said) == ["clean", "first_run", "heartbeat", "sweep", "tick"]

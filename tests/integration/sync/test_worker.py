@@ -23,7 +23,7 @@ Rows = psycopg.Connection[Any]
 
 
 def ask(rows: Rows, valkey: "redis.Redis") -> UUID:
-    """A queued run whose doorbell has rung."""
+    """A queued run whose message was sent."""
     rows.execute("INSERT INTO sync.sources (name, provider, url) VALUES ('dummyjson', 'x', 'x') ON CONFLICT DO NOTHING")
     found = rows.execute("INSERT INTO sync.runs (source, trigger) VALUES ('dummyjson', 'manual') RETURNING id")
     run_id: UUID = found.fetchone()[0]  # type: ignore[index]

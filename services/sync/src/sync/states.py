@@ -6,6 +6,8 @@ __all__ = ["ACTIVE", "ENDED", "Outcome", "RunState", "TickOutcome", "Trigger"]
 
 
 class RunState(StrEnum):
+    """A run waits for a worker, one works on it, or it has ended."""
+
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
