@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 from fastapi import FastAPI
 
-from catalog import docs, import_routes, products, routes
+from catalog import docs, import_routes, products, routes, rows
 from catalog.settings import CatalogSettings
 from common import redis_client
 from common.health import Health, postgres_check, redis_check
@@ -25,13 +25,13 @@ PURGE_SECONDS = 3600.0
 
 def build(settings: CatalogSettings) -> Service:
     """The catalog, ready to be served."""
-    db = Database(settings, application="catalog", loaders=products.JSON_LOADERS)
-    cache = redis_client.connect(settings)
+    db = Database(settings, application="catalog", loaders=rows.JSON_LOADERS)
+    redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
     http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))
     keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "catalog"), "keys": keys.check}
-    checks = Health("catalog", critical=critical, optional={"redis": redis_check(cache)})
+    checks = Health("catalog", critical=critical, optional={"redis": redis_check(redis)})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[BaseState]:
@@ -41,7 +41,7 @@ def build(settings: CatalogSettings) -> Service:
             async with repeated("purge of deleted products", partial(products.purge, db), PURGE_SECONDS):
                 yield {"db": db, "keys": keys, "health": checks}
             prefetch.cancel()
-            await cache.aclose()
+            await redis.aclose()
             await db.close()
 
     return create_app("catalog", settings, [routes.router, import_routes.router, docs.router], lifespan, checks)

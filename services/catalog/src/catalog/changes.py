@@ -1,20 +1,17 @@
 """What a PUT changes: the members that differ from what is stored, and of these the ones that a client may write."""
 
-from decimal import Decimal
-from json import loads
 from typing import Any
 
 from pydantic import ValidationError
 
-from catalog.schemas import Product, ProductChange, ProductIn
-from common.json_encoding import dumps
+from catalog.models import FIELDS
+from catalog.rows import ProductRow
+from catalog.schemas import ProductChange
+from common.json_encoding import dumps, loads
 from common.web.errors import Unprocessable
 from common.web.validation import unprocessable
 
-__all__ = ["FIELDS", "changes", "document"]
-
-FIELDS = tuple(ProductIn.model_fields)
-"""What a product says; the rest is kept by us."""
+__all__ = ["changes", "document"]
 
 _CLEARED = {"description": "", "attributes": {}}
 _MISSING = object()
@@ -26,12 +23,12 @@ def document() -> dict[str, Any]:
     for name, member in schema["properties"].items():
         member.pop("default", None)
         member["title"] = name
-    kept = [name for name in Product.__struct_fields__ if name not in FIELDS]
+    kept = [name for name in ProductRow.__struct_fields__ if name not in FIELDS]
     schema["properties"] |= {name: {"description": "As it is stored."} for name in kept}
     return schema | {"minProperties": 1}
 
 
-def changes(product: Product, sent: dict[str, Any]) -> dict[str, Any]:
+def changes(product: ProductRow, sent: dict[str, Any]) -> dict[str, Any]:
     """The fields of `sent` with a value other than `product` has; raises Unprocessable for what cannot be written.
 
     What is equal to the stored value is not looked at any further: an answer can always be sent back.
@@ -41,7 +38,7 @@ def changes(product: Product, sent: dict[str, Any]) -> dict[str, Any]:
             f"The body names no field; send at least one of {', '.join(FIELDS)}.",
             [{"pointer": "#", "detail": "must name at least one field"}],
         )
-    stored = loads(dumps(product), parse_float=Decimal)
+    stored = loads(dumps(product))
     differing = {name: value for name, value in sent.items() if not _same(stored.get(name, _MISSING), value)}
     kept = [name for name in differing if name in stored and name not in FIELDS]
     if kept:

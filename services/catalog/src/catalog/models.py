@@ -21,7 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "Import", "ImportReject", "ImportRow", "Product", "ProductCount"]
+from imports.product import ProductFields
+
+__all__ = ["FIELDS", "Base", "Import", "ImportReject", "ImportRow", "Product", "ProductCount"]
+
+FIELDS = ProductFields.__struct_fields__
+"""The columns of a product that clients and sources write; all others are kept by catalog."""
 
 
 class Base(DeclarativeBase):
@@ -44,7 +49,25 @@ class Base(DeclarativeBase):
     }
 
 
-class Product(Base):
+class FieldColumns:
+    """The fields of `imports.product` as columns."""
+
+    name: Mapped[str]
+    description: Mapped[str]
+    price: Mapped[Decimal]
+    currency: Mapped[str]
+    category: Mapped[str]
+    brand: Mapped[str | None]
+    sku: Mapped[str | None]
+    stock: Mapped[int | None]
+    image_url: Mapped[str | None]
+    attributes: Mapped[dict[str, Any]]
+
+
+assert tuple(FieldColumns.__annotations__) == FIELDS, "each field of imports.product needs its column here"
+
+
+class Product(FieldColumns, Base):
     """One product. `source` and `external_id` name its origin, both null for one that was made here.
 
     `pinned` names the fields that an admin changed and sync leaves alone; a row with `deleted_at` is a tombstone
@@ -65,15 +88,6 @@ class Product(Base):
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    name: Mapped[str]
-    description: Mapped[str]
-    price: Mapped[Decimal]
-    currency: Mapped[str]
-    category: Mapped[str]
-    brand: Mapped[str | None]
-    sku: Mapped[str | None]
-    stock: Mapped[int | None]
-    image_url: Mapped[str | None]
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     source: Mapped[str | None]
     external_id: Mapped[str | None]
@@ -99,13 +113,13 @@ class ProductCount(Base):
 
 
 class Import(Base):
-    """How far the current sync run of a source has come; the fence keeps out workers that lost their lease."""
+    """How far the current run of a source has come; the fencing token keeps out workers that lost their lease."""
 
     __tablename__ = "imports"
 
     source: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[UUID]
-    fence: Mapped[int]
+    fencing_token: Mapped[int] = mapped_column("fence")
     cursor: Mapped[str | None]
     complete: Mapped[bool] = mapped_column(server_default=text("false"))
     staged: Mapped[int] = mapped_column(server_default=text("0"))
@@ -114,7 +128,7 @@ class Import(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ImportRow(Base):
+class ImportRow(FieldColumns, Base):
     """A staged record; the newest row of an external id counts. Emptied by the merge."""
 
     __tablename__ = "import_rows"
@@ -123,16 +137,6 @@ class ImportRow(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     source: Mapped[str]
     external_id: Mapped[str]
-    name: Mapped[str]
-    description: Mapped[str]
-    price: Mapped[Decimal]
-    currency: Mapped[str]
-    category: Mapped[str]
-    brand: Mapped[str | None]
-    sku: Mapped[str | None]
-    stock: Mapped[int | None]
-    image_url: Mapped[str | None]
-    attributes: Mapped[dict[str, Any]]
 
 
 class ImportReject(Base):

@@ -31,7 +31,7 @@ class Paging:
             raise InvalidCursor("Send either `skip` or `cursor`.")
         return cls(limit, after=_decode(cursor), by_cursor=True)
 
-    def following(self, last_id: int, count: int) -> str:
+    def next_path(self, last_id: int, count: int) -> str:
         """The path of the page after `count` products; where `skip` would grow too deep it goes on by cursor."""
         if self.by_cursor or self.skip + count > MAX_SKIP:
             return f"/products?cursor={_encode(last_id)}&limit={self.limit}"

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
-import msgspec
-from psycopg.adapt import Loader
-from sqlalchemy import Row, text
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.changes import FIELDS
+from catalog.compiled import CompiledQuery
 from catalog.errors import ProductNotFound
+from catalog.models import FIELDS, Product, ProductCount
 from catalog.paging import Paging
-from catalog.schemas import Page, Product, ProductIn
+from catalog.rows import COLUMNS, Page, ProductRow
+from catalog.schemas import ProductIn
 from common.deadlines import paused_deadline
-from common.json_encoding import dumps
 from common.web.database import Database
 from common.web.errors import Unavailable
 
@@ -29,65 +29,62 @@ DEEP_SKIP, DEEP_WAIT_SECONDS = 10_000, 2.0
 RESTORE_DAYS, PURGED_AT_ONCE = 30, 1000
 MAX_ID = 2**63 - 1
 
-COLUMNS = ", ".join(
-    ("id", *FIELDS, "source", "external_id", "version", "created_at", "updated_at", "synced_at", "pinned")
-)
-# As text, which is exact: psycopg would make binary floats of its numbers. As varchar, to have a loader of its own.
-_SELECTED = COLUMNS.replace("attributes", "CAST(attributes AS varchar) AS attributes")
-_GET = f"SELECT {_SELECTED} FROM catalog.products WHERE id = %s AND deleted_at IS NULL"  # noqa: S608
-# The first id of a page, from the index alone.
-_START = """
-    SELECT id FROM catalog.products WHERE deleted_at IS NULL AND id > %s ORDER BY id LIMIT 1 OFFSET %s
-"""
-# One statement gives page and total, also for an empty page.
-_PAGE = f"""
-    SELECT counted.total, page.*
-    FROM (SELECT coalesce(sum(delta), 0)::bigint AS total FROM catalog.product_counts) AS counted
-    LEFT JOIN LATERAL (
-        SELECT * FROM (
-            SELECT {COLUMNS}, count(*) OVER () AS found,
-                sum(octet_length(attributes) + octet_length(description)) OVER (ORDER BY id) AS bytes
-            FROM (
-                SELECT {_SELECTED} FROM catalog.products
-                WHERE deleted_at IS NULL AND id > %s ORDER BY id LIMIT %s OFFSET %s
-            ) AS read
-        ) AS measured
-        WHERE bytes - octet_length(attributes) - octet_length(description) < {MAX_PAGE_BYTES}
-    ) AS page ON true
-    ORDER BY page.id
-"""  # noqa: S608
+_LIVE = Product.deleted_at.is_(None)
 
 
-class _JSONText(Loader):
-    """Numbers and JSON documents go from PostgreSQL's text to the answer as they are, unparsed and exact."""
-
-    def load(self, data: Any) -> msgspec.Raw:
-        return msgspec.Raw(bytes(data))
+def _by_id() -> sa.Select[Any]:
+    return sa.select(*COLUMNS).where(Product.id == sa.bindparam("id"), _LIVE)
 
 
-class _JSONTime(Loader):
-    """PostgreSQL's `2026-01-31 12:00:00.5+00` (the session is in UTC) to RFC 3339, as Python writes it elsewhere."""
-
-    def load(self, data: Any) -> msgspec.Raw:
-        value = bytes(data)
-        clock = value[11:-3]
-        # PostgreSQL leaves out zeros at the end of a fraction.
-        return msgspec.Raw(b'"%bT%bZ"' % (value[:10], clock.ljust(15, b"0") if len(clock) > 8 else clock))
+def _first_of_page() -> sa.Select[Any]:
+    """The first id of a page, from the index alone."""
+    live = sa.select(Product.id).where(_LIVE, Product.id > sa.bindparam("after")).order_by(Product.id)
+    return live.limit(1).offset(sa.bindparam("skip", type_=sa.BigInteger))
 
 
-JSON_LOADERS = {"numeric": _JSONText, "varchar": _JSONText, "timestamptz": _JSONTime}
+def _page() -> sa.Select[Any]:
+    """One statement for page and total, also of an empty page.
+
+    `found` is how many rows were read: one more than is asked for tells whether there is a next page.
+    """
+    live = sa.select(*COLUMNS).where(_LIVE, Product.id > sa.bindparam("after")).order_by(Product.id)
+    read = (
+        live.limit(sa.bindparam("limit", type_=sa.BigInteger))
+        .offset(sa.bindparam("skip", type_=sa.BigInteger))
+        .subquery("read")
+    )
+    size = sa.func.octet_length(read.c.attributes) + sa.func.octet_length(read.c.description)
+    measured = sa.select(
+        *read.c,
+        sa.func.count().over().label("found"),
+        (sa.func.sum(size).over(order_by=read.c.id) - size).label("bytes_before"),
+    ).subquery("measured")
+    fitting = (
+        sa.select(measured)
+        .where(measured.c.bytes_before < sa.bindparam("max_bytes", type_=sa.BigInteger))
+        .lateral("page")
+    )
+    total = sa.func.coalesce(sa.func.sum(ProductCount.delta), sa.literal_column("0")).cast(sa.BigInteger)
+    counted = sa.select(total.label("total")).subquery("counted")
+    return sa.select(counted.c.total, fitting).select_from(counted.outerjoin(fitting, sa.true())).order_by(fitting.c.id)
 
 
-def etag(product: Product) -> str:
+_GET, _START, _PAGE = CompiledQuery(_by_id()), CompiledQuery(_first_of_page()), CompiledQuery(_page())
+_product_of_get = _GET.getter(*ProductRow.__struct_fields__)
+_product_of_page = _PAGE.getter(*ProductRow.__struct_fields__)
+_id_of_page, _total_and_found = _PAGE.getter("id"), _PAGE.getter("total", "found")
+
+
+def etag(product: ProductRow) -> str:
     """Strong: the version grows with every committed change."""
     return f'"{product.id}-{product.version}"'
 
 
-async def get(db: Database, product_id: int) -> Product:
-    rows = await db.fetch(_GET, (product_id,))
+async def get(db: Database, product_id: int) -> ProductRow:
+    rows = await _GET.fetch(db, id=product_id)
     if not rows:
         raise ProductNotFound(product_id)
-    return Product(*rows[0])
+    return ProductRow(*_product_of_get(rows[0]))
 
 
 async def page(db: Database, paging: Paging) -> Page:
@@ -98,17 +95,17 @@ async def page(db: Database, paging: Paging) -> Page:
     if paging.skip <= DEEP_SKIP:
         return await _read_page(db, paging, paging.after, paging.skip)
     async with _deep_page(db):
-        start = await db.fetch(_START, (paging.after, paging.skip))
+        start = await _START.fetch(db, after=paging.after, skip=paging.skip)
         return await _read_page(db, paging, start[0][0] - 1 if start else MAX_ID, 0)
 
 
 async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Page:
-    # One row more than asked for tells whether a next page exists.
-    rows = await db.fetch(_PAGE, (after, paging.limit + 1, skip))
-    items = [Product(*row[1:-2]) for row in rows[: paging.limit] if row[1] is not None]
-    more = bool(items) and rows[0][-2] > len(items)
-    following = paging.following(items[-1].id, len(items)) if more else None
-    return Page(items, rows[0][0], paging.skip, paging.limit, following)
+    rows = await _PAGE.fetch(db, after=after, limit=paging.limit + 1, skip=skip, max_bytes=MAX_PAGE_BYTES)
+    total, found = _total_and_found(rows[0])
+    # Of an empty page there is one row, with the total alone.
+    items = [ProductRow(*_product_of_page(row)) for row in rows[: paging.limit] if _id_of_page(row) is not None]
+    next_path = paging.next_path(items[-1].id, len(items)) if items and found > len(items) else None
+    return Page(items, total, paging.skip, paging.limit, next_path)
 
 
 @asynccontextmanager
@@ -129,86 +126,66 @@ async def _deep_page(db: Database) -> AsyncIterator[None]:
         loop.call_later(loop.time() - began, db.slow_reads.release)
 
 
-async def create(session: AsyncSession, product: ProductIn) -> Product:
+async def create(session: AsyncSession, product: ProductIn) -> ProductRow:
     values = {field: getattr(product, field) for field in FIELDS}
-    statement = (
-        f"INSERT INTO catalog.products ({', '.join(values)}) VALUES ({', '.join(map(_bound, values))}) "  # noqa: S608
-        f"RETURNING {_SELECTED}"
-    )
-    return _product((await session.execute(text(statement), _encoded(values))).one())
+    return await _returned(session, sa.insert(Product).values(values))
 
 
-async def get_for_update(session: AsyncSession, product_id: int, *, deleted: bool = False) -> Product:
+async def get_for_update(session: AsyncSession, product_id: int, *, deleted: bool = False) -> ProductRow:
     """One product, locked until the request commits; a deleted one too if that is asked for."""
-    where = "id = :id" if deleted else "id = :id AND deleted_at IS NULL"
-    statement = f"SELECT {_SELECTED} FROM catalog.products WHERE {where} FOR UPDATE"  # noqa: S608
-    row = (await session.execute(text(statement), {"id": product_id})).one_or_none()
+    statement = sa.select(*COLUMNS).where(Product.id == product_id, sa.true() if deleted else _LIVE).with_for_update()
+    row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise ProductNotFound(product_id)
-    return _product(row)
+    return ProductRow(**row._mapping)
 
 
-async def update(session: AsyncSession, product: Product, values: dict[str, Any]) -> Product:
+async def update(session: AsyncSession, product: ProductRow, values: dict[str, Any]) -> ProductRow:
     """Write new `values` of some fields of a locked product, which pins them if it is synced."""
     pinned = sorted({*product.pinned, *values}) if product.source is not None else product.pinned
     return await _write(session, product, values | {"pinned": pinned}) if values else product
 
 
-async def unpin(session: AsyncSession, product: Product, field: str) -> None:
+async def unpin(session: AsyncSession, product: ProductRow, field: str) -> None:
     """Let sync write a field of a locked product again."""
     if field in product.pinned:
         await _write(session, product, {"pinned": [name for name in product.pinned if name != field]})
 
 
-async def delete(session: AsyncSession, product: Product) -> None:
+async def delete(session: AsyncSession, product: ProductRow) -> None:
     """Leave a tombstone: the id is never used again, and sync does not bring the product back."""
-    await _write(session, product, {}, "deleted_at = now()")
+    await _write(session, product, {"deleted_at": sa.func.now()})
 
 
-async def restore(session: AsyncSession, product: Product) -> Product:
+async def restore(session: AsyncSession, product: ProductRow) -> ProductRow:
     """Bring a locked product back if it is deleted."""
-    statement = text("SELECT deleted_at IS NULL FROM catalog.products WHERE id = :id")
-    live = await session.scalar(statement, {"id": product.id})
-    return product if live else await _write(session, product, {}, "deleted_at = NULL")
+    live = await session.scalar(sa.select(_LIVE).where(Product.id == product.id))
+    return product if live else await _write(session, product, {"deleted_at": None})
 
 
 async def purge(db: Database) -> int:
-    """Forget products without a source that were deleted long ago; how many. Those of a source keep sync out."""
-    statement = """
-        DELETE FROM catalog.products WHERE id IN (
-            SELECT id FROM catalog.products
-            WHERE deleted_at < now() - make_interval(days => :days) AND source IS NULL
-            ORDER BY deleted_at LIMIT :most FOR UPDATE SKIP LOCKED
-        ) RETURNING id
+    """Delete the rows of products without a source that were deleted long ago; how many. A source's rows keep sync out.
+
+    No request waits for it, so it has transactions of its own, each short.
     """
-    purged = 0
-    while True:
-        async with db.transaction() as session:
-            found = await session.scalars(text(statement), {"days": RESTORE_DAYS, "most": PURGED_AT_ONCE})
-            count = len(found.all())
-        purged += count
-        if count < PURGED_AT_ONCE:
-            return purged
-
-
-async def _write(session: AsyncSession, product: Product, values: dict[str, Any], *more: str) -> Product:
-    written = ", ".join([*(f"{name} = {_bound(name)}" for name in values), *more])
-    statement = (
-        f"UPDATE catalog.products SET {written}, version = version + 1, updated_at = now() "  # noqa: S608
-        f"WHERE id = :id RETURNING {_SELECTED}"
+    old = sa.select(Product.id).where(
+        Product.deleted_at < sa.func.now() - timedelta(days=RESTORE_DAYS), Product.source.is_(None)
     )
-    return _product((await session.execute(text(statement), _encoded(values) | {"id": product.id})).one())
+    some = old.order_by(Product.deleted_at).limit(PURGED_AT_ONCE).with_for_update(skip_locked=True)
+    statement = sa.delete(Product).where(Product.id.in_(some)).returning(Product.id)
+    purged, count = 0, PURGED_AT_ONCE
+    while count == PURGED_AT_ONCE:
+        async with db.transaction() as session:
+            count = len((await session.scalars(statement)).all())
+        purged += count
+    return purged
 
 
-def _bound(column: str) -> str:
-    return "CAST(:attributes AS jsonb)" if column == "attributes" else f":{column}"
+async def _write(session: AsyncSession, product: ProductRow, values: dict[str, Any]) -> ProductRow:
+    changed = values | {"version": Product.version + 1, "updated_at": sa.func.now()}
+    return await _returned(session, sa.update(Product).where(Product.id == product.id).values(changed))
 
 
-def _encoded(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: dumps(value).decode() if name == "attributes" else value for name, value in values.items()}
-
-
-def _product(row: Row[Any]) -> Product:
-    product = Product(*row)
-    product.attributes = msgspec.Raw(product.attributes.encode())
-    return product
+async def _returned(session: AsyncSession, statement: sa.Insert | sa.Update) -> ProductRow:
+    row = (await session.execute(statement.returning(*COLUMNS))).one()
+    return ProductRow(**row._mapping)

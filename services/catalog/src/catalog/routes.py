@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from catalog import changes, products
 from catalog.conditions import ReadConditions, WriteConditions
+from catalog.models import FIELDS
 from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
-from catalog.schemas import Product, ProductIn, ProductOut, ProductPage
+from catalog.rows import ProductRow
+from catalog.schemas import ProductIn, ProductOut, ProductPage
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import PLAIN_DIGITS, make_router
 from common.web.sessions import Db, WriteSession
@@ -29,7 +31,7 @@ def _not_too_deep(skip: int) -> int:
     return skip
 
 
-Field = Annotated[Literal[changes.FIELDS], Path()]  # type: ignore[valid-type]
+Field = Annotated[Literal[FIELDS], Path()]  # type: ignore[valid-type]
 Change = Annotated[dict[str, Any], Body(json_schema_extra=changes.document())]
 ProductId = Annotated[int, Path(ge=1, le=2**63 - 1), PLAIN_DIGITS]
 Skip = Annotated[
@@ -93,7 +95,7 @@ async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions)
 async def create_product(product: ProductIn, _: CanWriteProducts, session: WriteSession) -> Response:
     """The answer names the new product's address in `Location` and its version in `ETag`."""
     created = await products.create(session, product)
-    return _answer(created, 201, Location=f"/products/{created.id}")
+    return _response(created, 201, Location=f"/products/{created.id}")
 
 
 @router.put(
@@ -114,7 +116,7 @@ async def change_product(
     """
     product = await products.get_for_update(session, product_id)
     conditions.check(products.etag(product))
-    return _answer(await products.update(session, product, changes.changes(product, sent)))
+    return _response(await products.update(session, product, changes.changes(product, sent)))
 
 
 @router.delete(
@@ -169,8 +171,8 @@ async def restore_product(
     """
     product = await products.get_for_update(session, product_id, deleted=True)
     conditions.check(products.etag(product))
-    return _answer(await products.restore(session, product))
+    return _response(await products.restore(session, product))
 
 
-def _answer(product: Product, status: int = 200, **headers: str) -> Response:
+def _response(product: ProductRow, status: int = 200, **headers: str) -> Response:
     return JSONResponse(product, status, {"ETag": products.etag(product), **headers})

@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,7 +18,7 @@ from pydantic.config import JsonDict
 
 from imports import rules
 
-__all__ = ["Product", "ProductChange", "ProductIn", "ProductOut", "ProductPage"]
+__all__ = ["ProductChange", "ProductIn", "ProductOut", "ProductPage"]
 
 CENT = Decimal("0.01")
 
@@ -134,37 +133,6 @@ class ProductPage(BaseModel):
     """A page of products in the order of their ids; `next` is the path of the next page, null on the last."""
 
     items: list[ProductOut]
-    total: int
-    skip: int
-    limit: int
-    next: str | None
-
-
-class Product(msgspec.Struct):
-    """ProductOut on its way to JSON: fields in the order of `products.COLUMNS`."""
-
-    id: int
-    name: str
-    description: str
-    price: Any
-    currency: str
-    category: str
-    brand: str | None
-    sku: str | None
-    stock: int | None
-    image_url: str | None
-    attributes: Any
-    source: str | None
-    external_id: str | None
-    version: int
-    created_at: Any
-    updated_at: Any
-    synced_at: Any
-    pinned: list[str]
-
-
-class Page(msgspec.Struct):
-    items: list[Product]
     total: int
     skip: int
     limit: int

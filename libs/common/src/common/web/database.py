@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import psycopg
 import sqlalchemy.exc
 from psycopg.abc import Loader
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from common.connection import MAX_WAIT
+from common.connection import MAX_WAIT, Connection
+from common.json_encoding import dumps, loads
 from common.postgres import Postgres
 from common.settings import ServiceSettings
 
@@ -33,7 +35,7 @@ class Database(Postgres):
         self.slow_reads = asyncio.Semaphore(1)
         self.engine: AsyncEngine = create_async_engine(
             settings.sqlalchemy_url,
-            async_creator=self.connect,
+            async_creator=self._connect,
             pool_size=settings.db_pool_size,
             max_overflow=0,
             # Connections on a silent server time out and go back to the pool, so waiters fail soon after.
@@ -41,6 +43,13 @@ class Database(Postgres):
             pool_pre_ping=True,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def _connect(self) -> Connection:
+        # For JSON and JSONB. SQLAlchemy's own `json_serializer` has no effect on connections that are made here.
+        connection = await self.connect()
+        set_json_dumps(dumps, connection)
+        set_json_loads(loads, connection)
+        return connection
 
     async def close(self) -> None:
         await self.engine.dispose()

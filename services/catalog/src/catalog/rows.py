@@ -1,0 +1,75 @@
+"""Products as they are answered, between PostgreSQL and JSON."""
+
+from typing import Any
+
+import msgspec
+from psycopg.adapt import Loader
+from sqlalchemy import VARCHAR, ColumnElement, Dialect, TypeDecorator, cast
+
+from catalog.models import FIELDS, Product
+
+__all__ = ["COLUMNS", "JSON_LOADERS", "Page", "ProductRow"]
+
+_NAMES = ("id", *FIELDS, "source", "external_id", "version", "created_at", "updated_at", "synced_at", "pinned")
+
+
+class ProductRow(msgspec.defstruct("_Answered", [(name, Any) for name in _NAMES])):  # type: ignore[misc]  # computed
+    """One product; `schemas.ProductOut` describes it. Only these members are read by code, the others are passed on."""
+
+    id: int
+    version: int
+    source: str | None
+    pinned: list[str]
+
+
+class Page(msgspec.Struct):
+    """A page of products, as `schemas.ProductPage`."""
+
+    items: list[ProductRow]
+    total: int
+    skip: int
+    limit: int
+    next: str | None
+
+
+class _RawJSON(TypeDecorator[msgspec.Raw]):
+    """JSON as PostgreSQL writes it: exact, and not parsed on its way to the answer.
+
+    It is a varchar, so that it has a psycopg loader of its own in `fetch`.
+    """
+
+    impl = VARCHAR
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> msgspec.Raw | None:
+        return None if value is None else msgspec.Raw(value.encode())
+
+
+def _column(name: str) -> ColumnElement[Any]:
+    column: ColumnElement[Any] = Product.__table__.c[name]
+    return cast(column, _RawJSON).label(name) if name == "attributes" else column
+
+
+COLUMNS = [_column(name) for name in ProductRow.__struct_fields__]
+"""What is selected of `catalog.products` for a ProductRow."""
+
+
+class _JSONText(Loader):
+    """Numbers and JSON documents go from PostgreSQL's text to the answer as they are, unparsed and exact."""
+
+    def load(self, data: Any) -> msgspec.Raw:
+        return msgspec.Raw(bytes(data))
+
+
+class _JSONTime(Loader):
+    """PostgreSQL's `2026-01-31 12:00:00.5+00` (the session is in UTC) to RFC 3339, as Python writes it elsewhere."""
+
+    def load(self, data: Any) -> msgspec.Raw:
+        value = bytes(data)
+        clock = value[11:-3]
+        # PostgreSQL leaves out zeros at the end of a fraction.
+        return msgspec.Raw(b'"%bT%bZ"' % (value[:10], clock.ljust(15, b"0") if len(clock) > 8 else clock))
+
+
+JSON_LOADERS = {"numeric": _JSONText, "varchar": _JSONText, "timestamptz": _JSONTime}
+"""How `Database.fetch` reads these types."""

@@ -1,0 +1,83 @@
+"""The SQL of imports that is not written with SQLAlchemy: COPY and the merge.
+
+COPY is the fastest way to load a page. The merge compares and writes all rows of a source in two statements, whose
+plans matter more than any other's: as text they can be read, explained and tried in psql as they run.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from catalog.models import FIELDS
+from common.json_encoding import dumps
+from imports.messages import Reject
+from imports.product import ExternalProduct
+
+__all__ = ["analyze", "copy_items", "copy_rejects", "insert_new_products", "update_changed_products"]
+
+_COPY_ITEMS = f"COPY catalog.import_rows (source, external_id, {', '.join(FIELDS)}) FROM STDIN"
+_COPY_REJECTS = "COPY catalog.import_rejects (source, run_id, external_id, reason, payload) FROM STDIN"
+_STAGED = (
+    "SELECT DISTINCT ON (external_id) * FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC"
+)
+# A pinned field keeps its value, whatever the source says.
+_KEPT = {field: f"CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END" for field in FIELDS}
+# Rows that stay as they are, are not written and not locked: their xmin, version and updated_at remain.
+_UPDATE = f"""
+    WITH s AS ({_STAGED})
+    UPDATE catalog.products AS p
+    SET {", ".join(f"{field} = {kept}" for field, kept in _KEPT.items())},
+        version = p.version + 1, updated_at = now(), synced_at = now()
+    FROM s
+    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at IS NULL
+        AND ({", ".join(f"p.{field}" for field in FIELDS)}) IS DISTINCT FROM ({", ".join(_KEPT.values())})
+"""  # noqa: S608  # the names of our own fields
+_INSERT = f"""
+    WITH s AS ({_STAGED})
+    INSERT INTO catalog.products (source, external_id, {", ".join(FIELDS)}, synced_at)
+    SELECT s.source, s.external_id, {", ".join(f"s.{field}" for field in FIELDS)}, now()
+    FROM s
+    WHERE NOT EXISTS (
+        SELECT FROM catalog.products AS p WHERE p.source = s.source AND p.external_id = s.external_id
+    )
+    ORDER BY s.id
+"""  # noqa: S608  # the names of our own fields
+
+
+async def copy_items(session: AsyncSession, source: str, items: list[ExternalProduct]) -> None:
+    rows = []
+    for item in items:
+        fields = {field: getattr(item, field) for field in FIELDS}
+        fields["attributes"] = dumps(item.attributes).decode()
+        rows.append((source, item.external_id, *fields.values()))
+    await _copy(session, _COPY_ITEMS, rows)
+
+
+async def copy_rejects(session: AsyncSession, source: str, run_id: UUID, rejects: list[Reject]) -> None:
+    rows = [(source, run_id, reject.external_id, reject.reason, reject.payload) for reject in rejects]
+    await _copy(session, _COPY_REJECTS, rows)
+
+
+async def _copy(session: AsyncSession, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    driver = (await (await session.connection()).get_raw_connection()).driver_connection
+    assert driver is not None
+    async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            await copy.write_row(row)
+
+
+async def analyze(session: AsyncSession) -> None:
+    """Count the staged rows for the planner: autovacuum has not seen them yet, and the plan depends on their number."""
+    await session.execute(text("ANALYZE catalog.import_rows"))
+
+
+async def update_changed_products(session: AsyncSession, source: str) -> int:
+    """Write what differs in the staged records of a source into its live products; how many."""
+    return (await session.execute(text(_UPDATE), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+async def insert_new_products(session: AsyncSession, source: str) -> int:
+    """Make products of staged records whose external id is new, a deleted product's is not; how many."""
+    return (await session.execute(text(_INSERT), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]
