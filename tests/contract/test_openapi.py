@@ -1,6 +1,7 @@
 """The merged OpenAPI document is fresh, valid and complete; that answers are so is checked by fixtures/checked.py."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ OPERATIONS = {
     for path, operations in DOCUMENT["paths"].items()
     for method, operation in operations.items()
 }
-# Names of functions in generated clients: to change one breaks their callers.
+# Names of functions in generated clients: to change one that is released breaks their callers.
 OPERATION_IDS = {
     "POST /auth/register": "register",
     "POST /auth/login": "log_in",
@@ -147,9 +148,11 @@ class TestSchemas:
 
 
 class TestOperations:
-    def test_ids_are_these(self) -> None:
-        assert {name: operation["operationId"] for name, operation in OPERATIONS.items()} == OPERATION_IDS
-        assert len(set(OPERATION_IDS.values())) == len(OPERATION_IDS)
+    def test_released_ids_stay_and_each_is_there_once(self) -> None:
+        ids = {name: operation["operationId"] for name, operation in OPERATIONS.items()}
+        assert ids.items() >= OPERATION_IDS.items()
+        assert len(set(ids.values())) == len(ids)
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", it) for it in ids.values())
 
     @pytest.mark.parametrize("name", OPERATIONS)
     def test_every_answer_is_described(self, name: str) -> None:
