@@ -43,7 +43,7 @@ Description = Annotated[str, _text(0, 20_000)]
 _DECIMAL: JsonDict = {"type": "number", "format": "decimal", "description": "Exact, at most two decimals."}
 Price = Annotated[
     Decimal,
-    Field(gt=0, le=rules.MAX_PRICE, max_digits=12, decimal_places=2),
+    Field(gt=0, le=rules.MAX_PRICE, decimal_places=2),
     BeforeValidator(_json_number),
     WithJsonSchema(_DECIMAL | {"exclusiveMinimum": 0, "maximum": float(rules.MAX_PRICE)}),
 ]

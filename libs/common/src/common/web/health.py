@@ -26,22 +26,22 @@ class CheckResult(TypedDict):
     detail: NotRequired[Annotated[str, Field(description="What failed, and what an operator can do about it.")]]
 
 
-class HealthReport(TypedDict):
+class _Checked(TypedDict):
+    service: str
+    version: str
+    checks: dict[str, CheckResult]
+
+
+class HealthReport(_Checked):
     """The service can work; `degraded` says that a dependency is down which it can work without."""
 
     status: Literal["ok", "degraded"]
-    service: str
-    version: str
-    checks: dict[str, CheckResult]
 
 
-class HealthProblem(Problem):
+class HealthProblem(Problem, _Checked):
     """The service cannot work: it lacks a critical dependency, or is about to end (`draining`)."""
 
     state: Literal["unavailable", "draining"]
-    service: str
-    version: str
-    checks: dict[str, CheckResult]
 
 
 def router(checks: Health, report: Any = HealthReport) -> APIRouter:

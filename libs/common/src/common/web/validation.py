@@ -28,9 +28,7 @@ _COUNTS = {
     # Of texts that are normalised before; pydantic then speaks of items.
     "too_short": ("at least", "min_length", "character"),
     "too_long": ("at most", "max_length", "character"),
-    "decimal_max_digits": ("at most", "max_digits", "digit"),
     "decimal_max_places": ("at most", "decimal_places", "decimal"),
-    "decimal_whole_digits": ("at most", "whole_digits", "digit"),
 }
 
 
