@@ -26,7 +26,8 @@ def test_each_service_has_one_job_that_is_no_hook() -> None:
         pod = job["spec"]["template"]["spec"]
         assert pod["containers"][0]["args"] == ["python", "-m", service, "migrate"]
         assert not [key for key in job["metadata"].get("annotations", {}) if key.startswith("helm.sh/hook")]
-        assert pod["restartPolicy"] == "OnFailure" and job["spec"]["backoffLimit"] == 6
+        assert pod["restartPolicy"] == "OnFailure"
+        assert job["spec"]["backoffLimit"] == 6
         assert "ttlSecondsAfterFinished" not in job["spec"], "helm would miss it, and make it again"
 
 

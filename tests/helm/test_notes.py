@@ -77,7 +77,9 @@ def test_how_to_become_admin(values: dict[str, Any], line: str) -> None:
 def test_without_auth_nobody_becomes_admin_here() -> None:
     elsewhere = {"settings": {"AUTH_URL": "https://auth.example"}}
     text = told("01-minimal", {"auth": {"enabled": False}, "catalog": elsewhere, "sync": elsewhere})
-    assert "admin" not in text and "helm -n products test" not in text and "auth has one pod" not in text
+    assert "admin" not in text
+    assert "helm -n products test" not in text
+    assert "auth has one pod" not in text
 
 
 def test_a_trial_is_not_for_production() -> None:
@@ -126,12 +128,14 @@ def test_pods_that_kubectl_scales_are_not_counted() -> None:
 def test_what_was_generated_outlives_the_release() -> None:
     assert "Secret shop-secrets was generated and outlives the release, like the volumes" in told("01-minimal", {})
     text = told("06-managed", {})
-    assert "Secret shop-secrets was generated and outlives the release:" in text and "volumes" not in text
+    assert "Secret shop-secrets was generated and outlives the release:" in text
+    assert "volumes" not in text
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_text_is_clean(shape: str) -> None:
     text = told(shape, {})
-    assert text.startswith("Products API ") and "is release shop in namespace products." in text
+    assert text.startswith("Products API ")
+    assert "is release shop in namespace products." in text
     assert not re.search(r"<no value>|%!|map\[|\n\n\n| \n", text)
     assert max(map(len, text.splitlines())) <= 140

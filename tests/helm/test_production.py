@@ -14,8 +14,9 @@ def connections(*arguments: str) -> int:
     """The most that all pods have together during an upgrade, when each Deployment has one pod more than it shall."""
     manifests = render("02-production", *arguments)
     sizes = {int(it["data"]["DB_POOL_SIZE"]) for it in only(manifests, "ConfigMap")}
-    pods = {name: it["spec"]["replicas"] + 1 for name, it in named(manifests, "Deployment").items()}
-    assert len(sizes) == 1 and pods.keys() == {*APIS, *BACKGROUND}
+    pods = {name: int(it["spec"]["replicas"]) + 1 for name, it in named(manifests, "Deployment").items()}
+    assert len(sizes) == 1
+    assert pods.keys() == {*APIS, *BACKGROUND}
     assert {it["spec"]["strategy"]["rollingUpdate"]["maxSurge"] for it in only(manifests, "Deployment")} == {1}
     # Two pools and one connection to ask whether the server answers; a migration holds a lock beside its work.
     of_apis = sum(pods[name] for name in APIS) * (2 * sizes.pop() + 1)

@@ -31,9 +31,11 @@ def test_generated_secrets_are_in_the_secret_alone() -> None:
     manifests, rest = installed("01-minimal")
     (secret,) = only(manifests, "Secret")
     values = {base64.b64decode(value).decode() for value in secret["data"].values()}
-    assert secret["data"].keys() == KEYS and len(values) == len(KEYS)
+    assert secret["data"].keys() == KEYS
+    assert len(values) == len(KEYS)
     assert all(len(value) >= 32 and value.isalnum() for value in values), "they go into URLs as they are"
-    assert "Become admin" in rest and "kind: ConfigMap" in rest
+    assert "Become admin" in rest
+    assert "kind: ConfigMap" in rest
     assert not [value for value in [*values, *secret["data"].values()] if value in rest]
     assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
@@ -72,7 +74,8 @@ def test_secret_settings_come_from_secrets(shape: str) -> None:
     for component, pod in pods(render(shape)).items():
         for entry in (entry for container in containers(pod) for entry in container.get("env", [])):
             if entry["name"] in secret and "valueFrom" not in entry:
-                assert entry["value"].count("$(") == 1 and f":{PLAIN}" not in entry["value"], component
+                assert entry["value"].count("$(") == 1, component
+                assert f":{PLAIN}" not in entry["value"], component
     for manifest in only(render(shape), "ConfigMap"):
         assert not secret & manifest["data"].keys()
 
@@ -82,7 +85,8 @@ def test_our_secrets_have_every_key_that_is_asked_of_them(shape: str) -> None:
     manifests = render(shape)
     held = {it["metadata"]["name"]: it.get("data", {}) | it.get("stringData", {}) for it in only(manifests, "Secret")}
     asked = set(environment(manifests).values())
-    assert asked and not {(name, key) for name, key in asked if name in held and key not in held[name]}
+    assert asked
+    assert not {(name, key) for name, key in asked if name in held and key not in held[name]}
 
 
 def test_given_secrets_of_all_sorts_make_none() -> None:
