@@ -9,7 +9,7 @@ import pytest
 
 from common.json_encoding import dumps
 from imports.messages import MAX_ITEMS, Fence, ImportPage, Reject, decode_page
-from imports.product import ExternalProduct, ProductFields, checked, max_length
+from imports.product import EXTERNAL_ID, FIELDS, ExternalProduct, checked
 
 LAMP = {"external_id": "7", "name": "Lamp", "price": 9.99, "category": "lights"}
 FRACTIONS = ("2.56", "0.1", "12345678901234567.89", "-1e-30", "123456789012345678901234567890")
@@ -84,9 +84,15 @@ def test_what_a_source_must_say() -> None:
     assert (defaults.description, defaults.currency, defaults.stock, defaults.attributes) == ("", "USD", None, {})
 
 
-def test_limits_of_optional_fields_are_found() -> None:
-    assert (max_length("name"), max_length("brand"), max_length("external_id")) == (300, 200, 200)
-    assert set(ProductFields.__struct_fields__) == set(ExternalProduct.__struct_fields__) - {"external_id"}
+def test_fields_are_taken_apart() -> None:
+    assert (FIELDS["name"].max_length, FIELDS["brand"].max_length, EXTERNAL_ID.max_length) == (300, 200, 200)
+    assert {field.name for field in FIELDS.values() if field.nullable} == {"brand", "sku", "stock", "image_url"}
+    required = {field.name for field in FIELDS.values() if field.required}
+    assert required == {"name", "price", "category"}
+    cleared = {field.name: field.default for field in FIELDS.values() if field.clearable}
+    nullable = {"brand": None, "sku": None, "stock": None, "image_url": None}
+    assert cleared == {"description": "", "attributes": {}} | nullable
+    assert (FIELDS["stock"].type, FIELDS["attributes"].type) == (int, dict[str, Any])
 
 
 def test_a_fence_is_no_page() -> None:

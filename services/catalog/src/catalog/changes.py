@@ -4,27 +4,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from catalog.models import FIELDS
 from catalog.rows import ProductRow
 from catalog.schemas import ProductChange
 from common.json_encoding import dumps, loads
 from common.web.errors import Unprocessable
 from common.web.validation import unprocessable
+from imports.product import FIELDS
 
 __all__ = ["changes", "document"]
 
-_CLEARED = {"description": "", "attributes": {}}
 _MISSING = object()
+_READ_ONLY = tuple(name for name in ProductRow.__struct_fields__ if name not in FIELDS)
 
 
 def document() -> dict[str, Any]:
     """The JSON Schema of a PUT's body, with the members of an answer that may be sent back."""
-    schema = ProductChange.model_json_schema()
+    schema: dict[str, Any] = ProductChange.model_json_schema()
     for name, member in schema["properties"].items():
         member.pop("default", None)
         member["title"] = name
-    kept = [name for name in ProductRow.__struct_fields__ if name not in FIELDS]
-    schema["properties"] |= {name: {"description": "As it is stored."} for name in kept}
+    schema["properties"] |= {name: {"description": "As it is stored."} for name in _READ_ONLY}
     return schema | {"minProperties": 1}
 
 
@@ -40,20 +39,25 @@ def changes(product: ProductRow, sent: dict[str, Any]) -> dict[str, Any]:
         )
     stored = loads(dumps(product))
     differing = {name: value for name, value in sent.items() if not _same(stored.get(name, _MISSING), value)}
-    kept = [name for name in differing if name in stored and name not in FIELDS]
-    if kept:
+    if read_only := [name for name in differing if name in _READ_ONLY]:
+        detail = "cannot be written, and differs from what is stored"
         raise Unprocessable(
-            f"Not writable: {', '.join(kept)}. Leave them out, or send them as they are stored.",
-            [{"pointer": f"#/{name}", "detail": "cannot be written, and differs from what is stored"} for name in kept],
+            f"Not writable: {', '.join(read_only)}. Leave them out, or send them as they are stored.",
+            [{"pointer": f"#/{name}", "detail": detail} for name in read_only],
         )
-    try:
-        change = ProductChange.model_validate(differing)
-    except ValidationError as error:
-        raise unprocessable([fault | {"loc": ("body", *fault["loc"])} for fault in error.errors()], FIELDS) from None
-    values = {name: getattr(change, name) for name in FIELDS if name in change.model_fields_set}
-    values |= {name: empty for name, empty in _CLEARED.items() if values.get(name, _MISSING) is None}
     # Blanks around a text are cut, so it may turn out to be the stored one.
-    return {name: value for name, value in values.items() if not _same(stored[name], value)}
+    return {name: value for name, value in _validated(differing).items() if not _same(stored[name], value)}
+
+
+def _validated(sent: dict[str, Any]) -> dict[str, Any]:
+    """The new values; null has become what an empty field holds."""
+    try:
+        change = ProductChange.model_validate(sent)
+    except ValidationError as error:
+        faults = [fault | {"loc": ("body", *fault["loc"])} for fault in error.errors()]
+        raise unprocessable(faults, tuple(FIELDS)) from None
+    values = {name: getattr(change, name) for name in FIELDS if name in change.model_fields_set}
+    return {name: FIELDS[name].default if value is None else value for name, value in values.items()}
 
 
 def _same(stored: Any, sent: Any) -> bool:

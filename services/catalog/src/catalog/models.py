@@ -21,12 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from imports.product import ProductFields
+from imports.product import FIELDS
 
-__all__ = ["FIELDS", "Base", "Import", "ImportReject", "ImportRow", "Product", "ProductCount"]
-
-FIELDS = ProductFields.__struct_fields__
-"""The columns of a product that clients and sources write; all others are kept by catalog."""
+__all__ = ["Base", "Import", "ImportReject", "ImportRow", "Product", "ProductCount"]
 
 
 class Base(DeclarativeBase):
@@ -64,7 +61,7 @@ class FieldColumns:
     attributes: Mapped[dict[str, Any]]
 
 
-assert tuple(FieldColumns.__annotations__) == FIELDS, "each field of imports.product needs its column here"
+assert tuple(FieldColumns.__annotations__) == tuple(FIELDS), "each field of imports.product needs its column here"
 
 
 class Product(FieldColumns, Base):

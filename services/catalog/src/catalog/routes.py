@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from catalog import changes, products
 from catalog.conditions import ReadConditions, WriteConditions
-from catalog.models import FIELDS
 from catalog.paging import MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
 from catalog.rows import ProductRow
@@ -17,6 +16,7 @@ from common.web.openapi import problem_responses, response_headers
 from common.web.routing import PLAIN_DIGITS, make_router
 from common.web.sessions import Db, WriteSession
 from common.web.strict_json import JSONResponse
+from imports.product import FIELDS
 
 __all__ = ["router"]
 
@@ -31,7 +31,8 @@ def _not_too_deep(skip: int) -> int:
     return skip
 
 
-Field = Annotated[Literal[FIELDS], Path()]  # type: ignore[valid-type]
+FIELD_NAMES = tuple(FIELDS)
+Field = Annotated[Literal[FIELD_NAMES], Path()]  # type: ignore[valid-type]
 Change = Annotated[dict[str, Any], Body(json_schema_extra=changes.document())]
 ProductId = Annotated[int, Path(ge=1, le=2**63 - 1), PLAIN_DIGITS]
 Skip = Annotated[

@@ -6,7 +6,8 @@ import msgspec
 from psycopg.adapt import Loader
 from sqlalchemy import VARCHAR, ColumnElement, Dialect, TypeDecorator, cast
 
-from catalog.models import FIELDS, Product
+from catalog.models import Product
+from imports.product import FIELDS
 
 __all__ = ["COLUMNS", "JSON_LOADERS", "Page", "ProductRow"]
 

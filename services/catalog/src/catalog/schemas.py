@@ -1,26 +1,18 @@
-"""What clients send and get."""
+"""What clients send and get. The fields of a product, with their limits and rules, are those of `imports.product`."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StringConstraints,
-    WithJsonSchema,
-)
+import pydantic
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, WithJsonSchema
 from pydantic.config import JsonDict
 
+from catalog.rows import ProductRow
 from imports import rules
+from imports.product import FIELDS, Field
 
 __all__ = ["ProductChange", "ProductIn", "ProductOut", "ProductPage"]
-
-CENT = Decimal("0.01")
 
 
 def _json_number(value: Any) -> Any:
@@ -29,36 +21,54 @@ def _json_number(value: Any) -> Any:
     return value
 
 
-def _text(low: int, high: int) -> Any:
-    return StringConstraints(strip_whitespace=True, min_length=low, max_length=high)
-
-
-VISIBLE = AfterValidator(rules.visible)
-Name = Annotated[str, _text(1, 300), VISIBLE]
-Category = Annotated[str, _text(1, 100), VISIBLE]
-Brand = Annotated[str, _text(1, 200), VISIBLE]
-Sku = Annotated[str, _text(1, 100), VISIBLE]
-Description = Annotated[str, _text(0, 20_000)]
 # Without `multipleOf: 0.01`, which validators compute in binary and then refuse 19.99.
 _DECIMAL: JsonDict = {"type": "number", "format": "decimal", "description": "Exact, at most two decimals."}
 Price = Annotated[
     Decimal,
-    Field(gt=0, le=rules.MAX_PRICE, decimal_places=2),
+    pydantic.Field(gt=0, le=rules.MAX_PRICE, decimal_places=2),
     BeforeValidator(_json_number),
     WithJsonSchema(_DECIMAL | {"exclusiveMinimum": 0, "maximum": float(rules.MAX_PRICE)}),
 ]
-Currency = Annotated[
-    str,
-    StringConstraints(max_length=3),
-    AfterValidator(rules.currency),
-    Field(description="ISO 4217", json_schema_extra={"pattern": "^[A-Z]{3}$"}),
-]
-Stock = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
-ImageUrl = Annotated[str, _text(1, 2000), AfterValidator(rules.image_url), Field(json_schema_extra={"format": "uri"})]
-Attributes = Annotated[dict[str, Any], AfterValidator(rules.attributes)]
 
 
-class ProductIn(BaseModel):
+def _written(field: Field, *, nullable: bool) -> Any:
+    """The type of a field that a client writes, for pydantic, with its limits and rules."""
+    limits, parts = field.limits, list[Any]()
+    if field.type is str:
+        # Blanks around a text are cut; a code of three letters has none.
+        strip = rules.currency not in field.rules
+        low, high = limits.min_length, limits.max_length
+        parts.append(StringConstraints(strip_whitespace=strip, min_length=low, max_length=high))
+    if field.type is int:
+        parts += [Strict(), pydantic.Field(ge=limits.ge, le=limits.le)]
+    parts += [AfterValidator(rule) for rule in field.rules]
+    parts.append(pydantic.Field(description=limits.description, json_schema_extra=limits.extra_json_schema))
+    kind: Any = Price if field.type is Decimal else Annotated[(field.type, *parts)]
+    return kind | None if nullable else kind
+
+
+def _answered(field: Field) -> Any:
+    """Its type in an answer, where values of older releases need not keep the rules."""
+    kind = Annotated[Decimal, WithJsonSchema(_DECIMAL)] if field.type is Decimal else field.type
+    return kind | None if field.nullable else kind
+
+
+def _model(**fields: Any) -> Any:
+    """A model to derive from, of fields with a type and a default."""
+    return pydantic.create_model("Fields", **fields)
+
+
+_New: Any = _model(
+    **{
+        name: (_written(field, nullable=field.nullable), ... if field.required else field.default)
+        for name, field in FIELDS.items()
+    }
+)
+_Changed: Any = _model(**{name: (_written(field, nullable=field.clearable), None) for name, field in FIELDS.items()})
+_Answered: Any = _model(id=(int, ...), **{name: (_answered(field), ...) for name, field in FIELDS.items()})
+
+
+class ProductIn(_New):  # type: ignore[misc]  # a computed base
     """A new product."""
 
     model_config = ConfigDict(
@@ -68,19 +78,8 @@ class ProductIn(BaseModel):
         },
     )
 
-    name: Name
-    description: Description = ""
-    price: Price
-    currency: Currency = "USD"
-    category: Category
-    brand: Brand | None = None
-    sku: Sku | None = None
-    stock: Stock | None = None
-    image_url: ImageUrl | None = None
-    attributes: Attributes = {}
 
-
-class ProductChange(BaseModel):
+class ProductChange(_Changed):  # type: ignore[misc]  # a computed base
     """The fields that are to change: any of them, at least one.
 
     A field that is left out keeps its value; `null` clears an optional one. What an answer has beside these fields
@@ -94,39 +93,20 @@ class ProductChange(BaseModel):
         json_schema_extra={"example": {"id": 1001, "name": "Laptop", "price": 899.99}},
     )
 
-    name: Name = ""
-    description: Description | None = None
-    price: Price = CENT
-    currency: Currency = ""
-    category: Category = ""
-    brand: Brand | None = None
-    sku: Sku | None = None
-    stock: Stock | None = None
-    image_url: ImageUrl | None = None
-    attributes: Attributes | None = None
 
-
-class ProductOut(BaseModel):
+class ProductOut(_Answered):  # type: ignore[misc]  # a computed base
     """A product. `pinned` names the fields that sync leaves alone, since an admin changed them."""
 
-    id: int
-    name: str
-    description: str
-    price: Annotated[Decimal, WithJsonSchema(_DECIMAL)]
-    currency: str
-    category: str
-    brand: str | None
-    sku: str | None
-    stock: int | None
-    image_url: str | None
-    attributes: dict[str, Any]
-    source: str | None = Field(description="The external API it comes from; null for one made here.")
+    source: str | None = pydantic.Field(description="The external API it comes from; null for one made here.")
     external_id: str | None
     version: int
     created_at: datetime
     updated_at: datetime
-    synced_at: datetime | None = Field(description="When a sync last changed it.")
+    synced_at: datetime | None = pydantic.Field(description="When a sync last changed it.")
     pinned: list[str]
+
+
+assert tuple(ProductOut.model_fields) == ProductRow.__struct_fields__, "what is documented is not what is answered"
 
 
 class ProductPage(BaseModel):

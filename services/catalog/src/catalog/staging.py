@@ -10,10 +10,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.models import FIELDS
 from common.json_encoding import dumps
 from imports.messages import Reject
-from imports.product import ExternalProduct
+from imports.product import FIELDS, ExternalProduct
 
 __all__ = ["analyze", "copy_items", "copy_rejects", "insert_new_products", "update_changed_products"]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from imports import rules
 from imports.messages import MAX_PAYLOAD, Reject
-from imports.product import max_length
+from imports.product import EXTERNAL_ID, FIELDS
 
 __all__ = [
     "InvalidRecord",
@@ -47,17 +47,17 @@ def parse_id(value: object) -> str:
         return str(value)
     if not isinstance(value, str):
         raise InvalidRecord("id", "must be a string or a whole number")
-    return _parse_text(value, "id", max_length("external_id"))
+    return _parse_text(value, "id", EXTERNAL_ID.max_length)
 
 
 def parse_text(value: object, field: str) -> str:
     """The text of this field of a product, without the spaces around it."""
-    return _parse_text(value, field, max_length(field))
+    return _parse_text(value, field, FIELDS[field].max_length)
 
 
 def parse_optional_text(value: object, field: str) -> str | None:
     """Like `parse_text`; absent, null and blank are all None."""
-    if value is None or (isinstance(value, str) and len(value) <= max_length(field) and rules.is_blank(value)):
+    if value is None or (isinstance(value, str) and len(value) <= FIELDS[field].max_length and rules.is_blank(value)):
         return None
     return parse_text(value, field)
 
