@@ -210,7 +210,10 @@ class TestErrors:
             raise RuntimeError("canary-of-the-cause")
 
         monkeypatch.setattr("catalog.products.get", broken)
-        async with serving(build(catalog_settings)) as client:
+        async with (
+            serving(build(catalog_settings)) as checked,
+            httpx.AsyncClient(base_url=checked.base_url) as client,  # unchecked: a 500 is undocumented
+        ):
             answer = await client.get("/products/1")
         assert_problem(answer, 500)
         assert "canary" not in answer.text
