@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-MEMBERS := libs/common libs/imports services/auth services/catalog services/sync deploy/local
+MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml)) deploy/local
 # The first Python that is new enough and can create a virtual environment.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
@@ -62,9 +62,9 @@ bench: .venv/dev ## Measure against the budgets
 
 ##@ Schemas and generated files
 migrate: .venv/run ## Upgrade the schemas of the running stack
-	@for service in auth catalog sync; do $(PY) -m stack exec $$service -- python -m $$service migrate || exit 1; done
+	@for service in $(notdir $(wildcard services/*)); do $(PY) -m stack exec $$service -- python -m $$service migrate || exit 1; done
 migration: .venv/run ## Write a migration from the models: SERVICE=catalog M="add a column"
-	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=auth, catalog or sync is needed)) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
+	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=... is needed: one of $(notdir $(wildcard services/*)))) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
 	@$(PY) -m tools.openapi
 chart: .venv/dev ## Write the comments of values.yaml into the chart's README and schema

@@ -17,7 +17,7 @@ COMMON_LINES = 2300
 MODULE_LINES = 250
 FUNCTION_LINES = 40
 HANDLER_STATEMENTS = 8
-SERVICES = {"auth", "catalog", "sync"}
+SERVICES = {path.name for path in (ROOT / "services").iterdir() if path.is_dir()}
 # What each library may import beside itself; services may import all of them.
 LIBRARIES = {"common": set[str](), "imports": {"common"}}
 # What registers a handler: a decorator's method, or a call that is given the function.

@@ -13,18 +13,15 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from stack.specs import PROGRAMS
+
 __all__ = ["PAGE", "PROCESSES", "Metric", "metrics", "page"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/metrics.md"
-# The module that each process runs.
-PROCESSES = {
-    "auth": "auth.app",
-    "catalog": "catalog.app",
-    "sync-api": "sync.app",
-    "sync-worker": "sync.worker",
-    "sync-scheduler": "sync.scheduler",
-}
+# The module that each command of a service runs.
+MODULES = {"serve": "app", "work": "worker", "schedule": "scheduler"}
+PROCESSES = {name: f"{program.service}.{MODULES[program.command]}" for name, program in PROGRAMS.items()}
 HEAD = """\
 # Metrics
 

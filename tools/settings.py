@@ -13,17 +13,14 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from auth.settings import AuthSettings
-from catalog.settings import CatalogSettings
 from common.settings import ServiceSettings
+from stack.plan import SETTINGS as SERVICES
 from stack.settings import Settings as LauncherSettings
-from sync.settings import SyncSettings
 
 __all__ = ["EXAMPLE", "PAGE", "SERVICES", "ComposeSettings", "Setting", "declared", "example", "groups", "page"]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE, PAGE = ROOT / ".env.example", ROOT / "docs/settings.md"
-SERVICES: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
 EXAMPLE_HEAD = """\
 # Every setting, with its default. Nothing here is needed: copy the file to .env and change what you like.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stack.servers.postgres import PostgresServer
+from stack.specs import SERVICES
 from tests.fixtures.databases import migrate
 from tests.fixtures.processes import SECRET, inherited
 from tests.fixtures.stack import folder
@@ -47,6 +48,6 @@ def begin(server: PostgresServer) -> Run:
 @pytest.fixture(scope="session")
 def migrated(server: PostgresServer) -> PostgresServer:
     """`server` with all schemas at head."""
-    for service in ("auth", "catalog", "sync"):
+    for service in SERVICES:
         migrate(service, server.url(service))
     return server

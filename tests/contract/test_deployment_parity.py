@@ -11,16 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from auth.settings import AuthSettings
-from catalog.settings import CatalogSettings
 from common.settings import ServiceSettings
 from stack import credentials
-from stack.plan import Plan
+from stack.plan import SETTINGS, Plan
 from stack.run_dir import RunDir
 from stack.servers.gateway import CADDYFILE
 from stack.servers.postgres import BOOTSTRAP_SQL
 from stack.settings import load
-from sync.settings import SyncSettings
 from tests.contract.test_settings import PROMISED
 from tests.fixtures.stack import folder
 from tests.helm.render import CHART, TESTS, Manifest, containers, only, pods, render
@@ -29,7 +26,6 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text("utf-8")
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
-KINDS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
 # Production is safe by default, a laptop convenient; the chart's pods drain while gateways learn that they leave.
 MEANT = {"APP_ENV", "ADMIN_REGISTRATION", "LOG_FORMAT", "DRAIN_SECONDS", "EXTERNAL_API_URL"}
 # Only to compose a URL of: the kubelet puts it together from a Secret.
@@ -54,7 +50,7 @@ def plan() -> Iterator[Plan]:
     with folder() as path:
         run_dir = RunDir(path)
         run_dir.create()
-        given = {name: "8" for kind in KINDS.values() for name in names(kind)} | {"PORT": "0", "REDIS_URL": ""}
+        given = {name: "8" for kind in SETTINGS.values() for name in names(kind)} | {"PORT": "0", "REDIS_URL": ""}
         yield Plan.create(load(given, Path("/nowhere/.env")), run_dir, credentials.load(run_dir, given), pretty=False)
 
 
@@ -64,12 +60,12 @@ def names(kind: type[ServiceSettings]) -> set[str]:
 
 def made(plan: Plan) -> dict[str, Process]:
     """The launcher's processes by name; it calls a migration otherwise than compose and chart."""
-    migrations = [plan.migration(service) for service in KINDS]
+    migrations = [plan.migration(service) for service in SETTINGS]
     found = {}
     for spec in [*plan.services(), *migrations]:
         name = f"migrate-{spec.name.removesuffix('-migrate')}" if spec.name.endswith("-migrate") else spec.name
         # The launcher passes on what it was given; a service reads only its own. A migration opens no port.
-        settings = names(KINDS[spec.argv[2]]) & {*spec.env, *({"PORT", "METRICS_PORT"} if "migrate" in name else ())}
+        settings = names(SETTINGS[spec.argv[2]]) & {*spec.env, *({"PORT", "METRICS_PORT"} if "migrate" in name else ())}
         found[name] = Process(tuple(spec.argv[2:]), frozenset(settings), door(spec.health_url, plan, spec.name))
     return found
 
@@ -126,13 +122,13 @@ def test_compose_and_the_chart_start_the_same() -> None:
 
 def test_all_settings_of_the_code_and_no_others(plan: Plan) -> None:
     for process in [*made(plan).values(), *composed().values()]:
-        assert process.settings == names(KINDS[process.command[0]])
-    settable = set(VALUES["global"]["settings"]).union(*(VALUES[service]["settings"] for service in KINDS))
+        assert process.settings == names(SETTINGS[process.command[0]])
+    settable = set(VALUES["global"]["settings"]).union(*(VALUES[service]["settings"] for service in SETTINGS))
     assert settable >= PROMISED - {"DATABASE_URL", "REDIS_URL", "SECRET_KEY"}, "those three are secrets"
 
 
 def test_defaults_differ_only_where_they_are_meant_to() -> None:
-    for service, kind in KINDS.items():
+    for service, kind in SETTINGS.items():
         for name, value in (VALUES["global"]["settings"] | VALUES[service]["settings"]).items():
             if name in MEANT or not name or value == "" or name == "FORWARDED_ALLOW_IPS":
                 continue

@@ -14,11 +14,11 @@ from alembic import command
 from alembic.config import Config
 
 from stack.servers.postgres import PostgresServer
+from stack.specs import SERVICES
 from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("auth", "catalog", "sync")
 Run = Callable[..., Popen[str]]
 Alembic = Callable[..., str]
 # Everything that a migration can make, by what PostgreSQL itself says about it.

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 FILES = [file for file in FILES if (ROOT / file).is_file()]
 PAGES = [file for file in FILES if file.endswith(".md")]
+PACKAGES = [path.name for path in ROOT.glob("*/*/src/*") if path.is_dir()]
 DECISIONS = sorted(path.name for path in (ROOT / "docs/adr").glob("0*.md"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
@@ -43,7 +44,7 @@ def test_paths_and_targets_of_make_exist(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     for path in re.findall(r"`((?:deploy|docs|helm|libs|services|tests|tools)/[\w./-]+)`", text):
         assert (ROOT / path).exists() or path == "docs/README.md", path
-    for path in re.findall(r"`((?:auth|catalog|common|imports|stack|sync)/[\w./-]+\.(?:py|json))`", text):
+    for path in re.findall(rf"`((?:{'|'.join(PACKAGES)})/[\w./-]+\.(?:py|json))`", text):
         assert list(ROOT.glob(f"*/*/src/{path}")), path
     named = set(re.findall(r"(?:`|^|; )make ([a-z0-9-]+)", text, re.MULTILINE))
     assert named <= TARGETS, named - TARGETS

@@ -11,9 +11,9 @@ from psycopg import sql
 
 from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
 from stack.servers.postgres_install import postgres_account, programs
+from stack.specs import SERVICES
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("auth", "catalog", "sync")
 PAIRS = [(own, other) for own in SERVICES for other in SERVICES if own != other]
 # The state that bootstrap.sql makes, and all that it could leave behind twice.
 ROLES = """

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 import tools.settings
 from common.settings import ServiceSettings, load_settings
 from stack import settings as launcher
+from stack.specs import PROGRAMS, SERVICES
 from tests.fixtures.processes import inherited
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,6 @@ FAULTS = {
         "SYNC_CLIENT_SECRET": "canary",
         "ADMIN_REGISTRATION": "first",
     },
-    "catalog": {},
     "sync": {
         "SYNC_CLIENT_SECRET": "canary-example-0123456789-0123456789",
         "EXTERNAL_API_PROVIDER": "Canary!",
@@ -116,12 +116,8 @@ def test_compose_asks_for_known_names_only() -> None:
 
 @pytest.mark.parametrize(
     ("container", "service"),
-    [
-        ("auth", "auth"), ("catalog", "catalog"),
-        ("sync-api", "sync"), ("sync-worker", "sync"), ("sync-scheduler", "sync"),
-        ("migrate-auth", "auth"), ("migrate-catalog", "catalog"), ("migrate-sync", "sync"),
-    ],
-)  # fmt: skip
+    [*((name, program.service) for name, program in PROGRAMS.items()), *((f"migrate-{it}", it) for it in SERVICES)],
+)
 def test_a_container_gets_the_settings_of_its_service(container: str, service: str) -> None:
     kind = KINDS[service]
     given = yaml.safe_load(COMPOSE)["services"][container]["environment"]
@@ -132,7 +128,7 @@ def test_a_container_gets_the_settings_of_its_service(container: str, service: s
 
 @pytest.mark.parametrize("service", KINDS)
 def test_production_lists_every_fault_at_once_and_no_value(service: str) -> None:
-    faults = COMMON_FAULTS | FAULTS[service]
+    faults = COMMON_FAULTS | FAULTS.get(service, {})
     done = start(service, {"APP_ENV": "production"} | faults)
     assert (done.returncode, done.stdout) == (2, "")
     assert set(re.findall(r"^settings: ([A-Z_]+): \S", done.stderr, re.M)) == set(faults)
@@ -148,9 +144,10 @@ def test_what_is_missing_is_named(service: str) -> None:
     assert sorted(done.stderr.splitlines()) == sorted(f"settings: {name}: is not set" for name in required)
 
 
-@pytest.mark.parametrize(("container", "service"), [("auth", "auth"), ("catalog", "catalog"), ("sync-api", "sync")])
-def test_production_refuses_the_secrets_of_compose(container: str, service: str) -> None:
+@pytest.mark.parametrize("container", [name for name, program in PROGRAMS.items() if program.command == "serve"])
+def test_production_refuses_the_secrets_of_compose(container: str) -> None:
     """What is in a public file is no secret, however it came into the environment."""
+    service = PROGRAMS[container].service
     given = yaml.safe_load(COMPOSE)["services"][container]["environment"]
     defaults = {
         name: re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value)) for name, value in given.items() if value is not None

@@ -1,0 +1,95 @@
+"""The lists in docs/architecture.md are enough: no file names a field, a setting, a metric or a route but those listed.
+
+Each kind has a sample that is in full use. A file that names the sample has to be edited for another one of its kind,
+so it must be on the list, and the list is no longer than its goal. Prose and tests of behaviour are not counted, and
+what `make` writes is not edited by hand.
+"""
+
+import re
+import subprocess
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.fixtures.pages import PAGES, ROOT
+
+GENERATED = (
+    ".env.example",
+    "helm/products-api/values.schema.json",
+    "sbom.cdx.json",
+    "services/catalog/src/catalog/openapi.json",
+)
+# Prose, data, tests of behaviour (ci/ has shapes of the chart for some), and this file.
+NOT_COUNTED = (
+    *("*.md", "deploy/dummyjson/products.json", "helm/products-api/ci/*", "tests/contract/test_where_to_add.py"),
+    *(f"tests/{folder}/*" for folder in ("deploy", "e2e", "helm", "integration", "load", "mutants", "unit")),
+)
+
+
+class Kind(NamedTuple):
+    """What may be added: the heading of its list, how many files are the goal, and how its sample is named.
+
+    `optional` names the sample without being needed by it.
+    """
+
+    heading: str
+    goal: int
+    sample: str
+    declaration: str = "(?!)"
+    optional: str = ""
+
+
+KINDS = (
+    Kind("A field of products", 3, "brand", optional="services/sync/src/sync/providers/*"),
+    Kind("A setting", 3, "LOGINS_PER_MINUTE", r"^ +logins_per_minute: int = Field\("),
+    Kind("A metric", 1, "products_sync_ticks"),
+    # The test of the OpenAPI document has the ids of released operations.
+    Kind(
+        "A route",
+        3,
+        "/products/{product_id}/restore",
+        r"async def restore\(",
+        optional="tests/contract/test_openapi.py",
+    ),
+)
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.heading)
+
+
+def listed(heading: str) -> list[list[str]]:
+    """The numbered steps of a list, each with the files that it names."""
+    section = PAGES["docs/architecture.md"].partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    steps = re.findall(r"^\d\. (.+(?:\n   .+)*)", section, re.MULTILINE)
+    return [re.findall(r"`((?:\w+/)+[\w*./-]+|[\w-]+\.yml)`", step.partition(": ")[0]) for step in steps]
+
+
+def naming(kind: Kind, root: Path, files: list[str]) -> set[str]:
+    """The files that name the sample, are needed and are edited by hand."""
+    pattern = re.compile(rf"(?<!\w){re.escape(kind.sample)}(?![\w])|{kind.declaration}", re.MULTILINE)
+    left_out = (*GENERATED, *NOT_COUNTED, kind.optional)
+    counted = [file for file in files if not any(fnmatch(file, it) for it in left_out)]
+    return {file for file in counted if pattern.search((root / file).read_text("utf-8", "replace"))}
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [file for file in done.stdout.splitlines() if (ROOT / file).is_file()]
+
+
+@each_kind
+def test_the_files_on_the_list_are_enough(kind: Kind) -> None:
+    steps = listed(kind.heading)
+    named = naming(kind, ROOT, tracked())
+    unlisted = {file for file in named if not any(fnmatch(file, it) for step in steps for it in step)}
+    assert not unlisted, "these have to be edited too"
+    assert len(steps) == len(named) <= kind.goal, named
+    for step in steps:
+        assert any(fnmatch(file, it) for file in named for it in step), f"there is nothing to edit in {step}"
+
+
+@each_kind
+def test_one_more_file_is_noticed(kind: Kind, tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/more.yaml").write_text(f"- {kind.sample}\n", "utf-8")
+    assert naming(kind, tmp_path, ["deploy/more.yaml"]) == {"deploy/more.yaml"}
