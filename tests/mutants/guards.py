@@ -31,6 +31,7 @@ CONDITIONS, PAGING = "tests/integration/catalog/test_conditions.py", "tests/inte
 IMPORTS, REQUESTS = "tests/integration/catalog/test_imports.py", "tests/integration/common/test_requests.py"
 BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integration/common/test_outages.py"
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
+LATE = "tests/integration/common/test_late.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 
 GUARDS = [
@@ -110,13 +111,15 @@ GUARDS = [
         ("NaN is no JSON", "web/strict_json.py", '    raise InvalidJSON(f"{name} is not a JSON number.")\n', "    return 0  # type: ignore\n", "tests/unit/common/test_json.py"),
         ("a key stands once in an object", "web/strict_json.py", "    if len(value) != len(pairs):\n", "    if False:\n", "tests/unit/common/test_json.py"),
         ("JSON is not nested for ever", "web/strict_json.py", "        if depth > MAX_DEPTH:\n", "        if False:\n", "tests/unit/common/test_json.py"),
-        ("a frozen server is given up", "connection.py", "                if not ready and self.is_unresponsive(checked, began):\n", "                if False:\n", OUTAGES),
+        ("a frozen server is given up", "connection.py", "                if not ready:\n", "                if False:\n", OUTAGES),
         ("overdue statements are cancelled", "connection.py", "cancel_conn = self.pgconn.cancel_conn() if cancel else None", "cancel_conn = None", BACKENDS),
         ("backends are bounded", "connection.py", "                await self._slots.acquire()\n", "                pass\n", BACKENDS),
-        ("a slow statement is not a server that is gone", "connection.py", "                    self._ping()\n", "                    pass\n", BACKENDS),
+        ("a slow statement is not a server that is gone", "connection.py", "            self._ping()\n", "            pass\n", BACKENDS),
         ("waits for locks end", "postgres.py", '"lock_timeout": "3s"', '"lock_timeout": "300s"', BACKENDS),
         ("reads end in PostgreSQL", "postgres.py", '{"statement_timeout": "5s"}', '{"statement_timeout": "500s"}', BACKENDS),
-        ("a frozen Redis is given up", "redis_client.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
+        ("a frozen Redis is given up", "redis_client.py", "loop_clock.timeout(self.seconds)", "loop_clock.timeout(300)", FROZEN),
+        ("a late process does not blame the server", "loop_clock.py", "return min(time, self._tick_due) - self._late", "return time", LATE),
+        ("waits for a connection of the engine go by the clock of the loop", "web/database.py", "                    if not server.time_left(loop_clock.now() - began):\n", "                    if True:\n", LATE),
         ("a frozen auth is given up", "web/jwks.py", "timeout=0.7)", "timeout=300)", FROZEN),
     ),
     *_guards(

@@ -13,16 +13,16 @@ from psycopg import AsyncConnection, generators, waiting
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGcancelConn
 
-from common.deadlines import extend_deadline, time_left
+from common import loop_clock
+from common.deadlines import time_left
+from common.loop_clock import CHECK_SECONDS
 
-__all__ = ["CHECK_SECONDS", "MAX_WAIT", "Connection", "Server", "ServerUnresponsive"]
+__all__ = ["MAX_WAIT", "Connection", "Server", "ServerUnresponsive"]
 
 log = logging.getLogger(__name__)
 
 # Outside a request (jobs, start-up) no single wait takes longer, unless a process chooses another limit.
 MAX_WAIT = 30.0
-# How often a wait checks whether it has taken too long.
-CHECK_SECONDS = 0.05
 # A wait without an answer for so long pings the server on another connection, for so long.
 PING_AFTER, PING_SECONDS = 0.2, 0.4
 # How long a new connection waits for a free slot, a cancellation for the server, and at most an old backend keeps
@@ -58,13 +58,13 @@ class Connection(AsyncConnection[Any]):
             raise
         connection.server = server
         connection._release = weakref.finalize(connection, server.release_slot_threadsafe)
-        server.last_answered = asyncio.get_running_loop().time()
+        server.answered()
         return connection
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Drive one exchange with the server; raises OperationalError at the deadline."""
         try:
-            value = await waiting.wait_async(self.server.with_deadline(gen), self.pgconn.socket, interval=CHECK_SECONDS)
+            value = await waiting.wait_async(self.server.with_deadline(gen), self.pgconn.socket, CHECK_SECONDS)
         except (ServerUnresponsive, asyncio.CancelledError):
             self._end(cancel=True)
             raise
@@ -72,7 +72,7 @@ class Connection(AsyncConnection[Any]):
             if self.closed:
                 self._release()
             raise
-        self.server.last_answered = asyncio.get_running_loop().time()
+        self.server.answered()
         return value
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ class Server:
 
     def __init__(self, dsn: str, slots: int, options: dict[str, Any], *, max_wait: float = MAX_WAIT) -> None:
         self.last_answered = float("-inf")
-        """When the server last answered any connection of this process, by the loop's clock."""
+        """When the server last answered any connection of this process, by `loop_clock.now`."""
         self._refusal: psycopg.OperationalError | None = None
         self._refused_at = float("-inf")
         self._dsn = dsn
@@ -122,13 +122,13 @@ class Server:
     def connection_failed(self, error: BaseException) -> None:
         """Keep why an attempt to connect failed."""
         if isinstance(error, psycopg.OperationalError) and not isinstance(error, psycopg.errors.ConnectionTimeout):
-            self._refusal, self._refused_at = error, asyncio.get_running_loop().time()
+            self._refusal, self._refused_at = error, loop_clock.now()
 
     async def acquire_slot(self) -> None:
         """Raises OperationalError when all slots are taken for too long."""
         self._loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(SLOT_SECONDS):
+            async with loop_clock.timeout(SLOT_SECONDS):
                 await self._slots.acquire()
         except TimeoutError:
             raise psycopg.OperationalError("all connections are still ending overdue statements") from None
@@ -163,28 +163,30 @@ class Server:
         """Seconds that a wait may still take which began `waited` seconds ago."""
         return time_left(max(0.0, self._max_wait - waited), self.last_answered)
 
-    def is_unresponsive(self, checked: float, began: float) -> bool:
-        """Whether a wait is to end. The last check was at `checked`: if this one is late, so is this process."""
-        now = asyncio.get_running_loop().time()
-        extend_deadline(now - checked - CHECK_SECONDS)
-        return not self.time_left(now - began)
+    def answered(self) -> None:
+        """Some connection has had an answer: the server is alive."""
+        self.last_answered = loop_clock.now()
 
     def with_deadline(self, gen: PQGen[Any]) -> PQGen[Any]:
         """psycopg's exchange; raises ServerUnresponsive when a check finds no time left."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = loop_clock.now()
         try:
             state = next(gen)
             while True:
-                checked = clock()
                 ready = yield state
-                if not ready and self.is_unresponsive(checked, began):
-                    raise ServerUnresponsive("PostgreSQL does not answer")
-                if not ready and clock() - max(began, self.last_answered) > PING_AFTER:
-                    self._ping()
+                if not ready:
+                    self._check(began)
                 state = gen.send(ready)
         except StopIteration as end:
             return end.value
+
+    def _check(self, began: float) -> None:
+        """Look after a wait that has had no answer yet."""
+        now = loop_clock.now()
+        if not self.time_left(now - began):
+            raise ServerUnresponsive("PostgreSQL does not answer")
+        if now - max(began, self.last_answered) > PING_AFTER:
+            self._ping()
 
     def _ping(self) -> None:
         """Ask on another connection, so that one slow statement is not taken for a frozen server."""
@@ -193,7 +195,7 @@ class Server:
 
     async def _send_ping(self) -> None:
         try:
-            async with asyncio.timeout(PING_SECONDS):
+            async with loop_clock.timeout(PING_SECONDS):
                 if self._ping_connection is None:
                     self._ping_connection = await AsyncConnection.connect(self._dsn, autocommit=True, **self._options)
                 await self._ping_connection.execute("SELECT")
@@ -203,7 +205,7 @@ class Server:
             self._drop_ping_connection()
             raise
         else:
-            self.last_answered = asyncio.get_running_loop().time()
+            self.answered()
 
     def _drop_ping_connection(self) -> None:
         if self._ping_connection is not None:

@@ -10,13 +10,18 @@ from psycopg.abc import Loader
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
-from common.connection import MAX_WAIT, Connection
+from common import loop_clock
+from common.connection import MAX_WAIT, Connection, Server
 from common.json_encoding import dumps, loads
 from common.postgres import Postgres
 from common.settings import ServiceSettings
 
 __all__ = ["Database", "is_bad_value", "is_unavailable", "retry_advice"]
+
+# How often a wait for a free connection of the engine looks whether it has time left.
+POOL_CHECK_SECONDS = 0.2
 
 
 class Database(Postgres):
@@ -36,10 +41,10 @@ class Database(Postgres):
         self.engine: AsyncEngine = create_async_engine(
             settings.sqlalchemy_url,
             async_creator=self._connect,
+            poolclass=_pool_class(self._server),
             pool_size=settings.db_pool_size,
             max_overflow=0,
-            # Connections on a silent server time out and go back to the pool, so waiters fail soon after.
-            pool_timeout=5,
+            pool_timeout=POOL_CHECK_SECONDS,
             pool_pre_ping=True,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -65,6 +70,24 @@ class Database(Postgres):
     def read_session(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session outside transactions, for reads."""
         return self._sessions(bind=self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def _pool_class(server: Server) -> type[AsyncAdaptedQueuePool]:
+    """A pool in which one waits for a connection as long as a wait for `server` may take."""
+
+    class Pool(AsyncAdaptedQueuePool):
+        # SQLAlchemy's own goes by the wall clock, and waits on when an attempt to connect has failed and made room.
+        def _do_get(self) -> ConnectionPoolEntry:
+            began = loop_clock.now()
+            server.time_left()  # Starts the deadline of a request that has not waited before.
+            while True:
+                try:
+                    return super()._do_get()
+                except sqlalchemy.exc.TimeoutError:
+                    if not server.time_left(loop_clock.now() - began):
+                        raise
+
+    return Pool
 
 
 _UNAVAILABLE = (
