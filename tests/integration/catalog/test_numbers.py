@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from catalog.models import Product
 from catalog.settings import CatalogSettings
 from common.web.database import Database
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_imports import Importer, counts
 from tests.integration.catalog.test_products import LAPTOP
 
