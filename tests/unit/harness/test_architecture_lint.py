@@ -106,7 +106,7 @@ def test_the_size_of_common_is_bounded(tmp_path: Path) -> None:
 
 def test_every_handler_that_a_service_registers_is_found() -> None:
     missed = []
-    for endpoint in {route.endpoint for app in built().values() for _, route in registered(app.routes)}:
+    for endpoint in {route.endpoint for service in built().values() for route in registered(service)}:
         path = Path(inspect.getfile(endpoint))
         found = [node.name for node in handlers(parse(path.relative_to(ROOT), path.read_text("utf-8")))]
         if endpoint.__name__ not in found:
