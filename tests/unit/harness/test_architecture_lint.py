@@ -64,6 +64,14 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             ("deploy/local/src/stack/plan.py", "import sync"),
         ],
     ),
+    "state_by_dependency": (
+        [(ROUTES, "async def x(request):\n    return request.state['db']")],
+        [("services/catalog/src/catalog/state.py", "async def x(request):\n    return request.state['db']")],
+    ),
+    "raw_sql_in_one_place": (
+        [("services/catalog/src/catalog/products.py", "x = f'SELECT {y}'  # noqa: S608")],
+        [("services/catalog/src/catalog/staging.py", "x = f'SELECT {y}'  # noqa: S608")],
+    ),
 }
 
 
