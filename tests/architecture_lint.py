@@ -42,6 +42,15 @@ ROUTE_CALLS = {
     "Route",
     "WebSocketRoute",
 }
+# The dependencies that read the state of a request, beside those in state.py and sessions.py.
+STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py")}
+# COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
+RAW_SQL = {
+    ("catalog", "staging.py"),
+    ("sync", "runs.py"),
+    ("common", "migrations.py"),
+    ("servers", "migrations.py"),
+}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -121,8 +130,25 @@ def boundaries(module: Module) -> Finding:
             yield line, f"{own} imports {name}"
 
 
+def state_by_dependency(module: Module) -> Finding:
+    """What a service keeps reaches handlers by the types of their parameters; only these dependencies read it."""
+    if module.path.name in {"state.py", "sessions.py"} or module.path.parts[-2:] in STATE_DEPENDENCIES:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "request.state":
+            yield node.lineno, "request.state outside the typed dependencies"
+
+
+def raw_sql_in_one_place(module: Module) -> Finding:
+    """SQL that is put together as text stands where text is the point."""
+    for number, line in enumerate(module.source.splitlines(), 1):
+        if "S608" in line and module.path.parts[-2:] not in RAW_SQL:
+            yield number, "SQL put together as text; write it with SQLAlchemy Core"
+
+
 RULES: tuple[Callable[[Module], Finding], ...] = (
     small_modules, named_by_noun, short_functions, thin_handlers, commit_in_one_place, plain_asgi, boundaries,
+    state_by_dependency, raw_sql_in_one_place,
 )  # fmt: skip
 
 

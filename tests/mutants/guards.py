@@ -28,6 +28,7 @@ REGISTER, PROCESS = "tests/integration/auth/test_register.py", "tests/integratio
 FORGERY, KEYS = "tests/integration/auth/test_forgery.py", "tests/integration/auth/test_keys.py"
 PRODUCTS, CHANGES = "tests/integration/catalog/test_products.py", "tests/integration/catalog/test_changes.py"
 CONDITIONS, PAGING = "tests/integration/catalog/test_conditions.py", "tests/integration/catalog/test_paging.py"
+NUMBERS, INTERNAL = "tests/integration/catalog/test_numbers.py", "tests/integration/catalog/test_internal.py"
 IMPORTS, REQUESTS = "tests/integration/catalog/test_imports.py", "tests/integration/common/test_requests.py"
 BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integration/common/test_outages.py"
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
@@ -115,6 +116,8 @@ GUARDS = [
         ("overdue statements are cancelled", "connection.py", "cancel_conn = self.pgconn.cancel_conn() if cancel else None", "cancel_conn = None", BACKENDS),
         ("backends are bounded", "connection.py", "                await self._slots.acquire()\n", "                pass\n", BACKENDS),
         ("a slow statement is not a server that is gone", "connection.py", "            self._ping()\n", "            pass\n", BACKENDS),
+        ("SQLAlchemy writes numbers exactly", "web/database.py", "        set_json_dumps(dumps, connection)\n", "", NUMBERS),
+        ("SQLAlchemy reads numbers exactly", "web/database.py", "        set_json_loads(loads, connection)\n", "", NUMBERS),
         ("waits for locks end", "postgres.py", '"lock_timeout": "3s"', '"lock_timeout": "300s"', BACKENDS),
         ("reads end in PostgreSQL", "postgres.py", '{"statement_timeout": "5s"}', '{"statement_timeout": "500s"}', BACKENDS),
         ("a frozen Redis is given up", "redis_client.py", "loop_clock.timeout(self.seconds)", "loop_clock.timeout(300)", FROZEN),
@@ -124,29 +127,30 @@ GUARDS = [
     ),
     *_guards(
         CATALOG, IMPORTS,
-        ("a merge updates its own source", "importer.py", "    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at", "    WHERE p.external_id = s.external_id AND p.deleted_at"),
-        ("a merge takes its own source's rows", "importer.py", "FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC", "FROM catalog.import_rows ORDER BY external_id, id DESC"),
-        ("products of another source do not hide new ones", "importer.py", "FROM catalog.products AS p WHERE p.source = s.source AND p.external_id", "FROM catalog.products AS p WHERE p.external_id"),
-        ("pinned fields are kept", "importer.py", "CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END", "s.{field}"),
-        ("deleted products stay deleted", "importer.py", "s.external_id AND p.deleted_at IS NULL\n", "s.external_id\n"),
-        ("equal rows are not written", "importer.py", "        AND ({\", \".join(f\"p.{field}\" for field in FIELDS)}) IS DISTINCT FROM ({\", \".join(_KEPT.values())})\n", ""),
+        ("a merge updates its own source", "staging.py", "    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at", "    WHERE p.external_id = s.external_id AND p.deleted_at"),
+        ("a merge takes its own source's rows", "staging.py", "FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC", "FROM catalog.import_rows ORDER BY external_id, id DESC"),
+        ("products of another source do not hide new ones", "staging.py", "FROM catalog.products AS p WHERE p.source = s.source AND p.external_id", "FROM catalog.products AS p WHERE p.external_id"),
+        ("pinned fields are kept", "staging.py", "CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END", "s.{field}"),
+        ("deleted products stay deleted", "staging.py", "s.external_id AND p.deleted_at IS NULL\n", "s.external_id\n"),
+        ("equal rows are not written", "staging.py", "        AND ({\", \".join(f\"p.{field}\" for field in FIELDS)}) IS DISTINCT FROM ({\", \".join(_KEPT.values())})\n", ""),
         ("an incomplete pass is not merged", "importer.py", "    if not state.complete:\n", "    if False:\n"),
-        ("a worker that lost its lease is refused", "importer.py", " or state.fence != fence:", ":"),
-        ("an older fence does not begin a run", "importer.py", "    if fence < state.fence:\n", "    if False:\n"),
+        ("a worker that lost its lease is refused", "importer.py", " or state.fencing_token != fencing_token:", ":"),
+        ("an older fence does not begin a run", "importer.py", "    if fencing_token < state.fencing_token:\n", "    if False:\n"),
     ),
     *_guards(
         CATALOG, CHANGES,
         ("an edit pins what it changes", "products.py", "sorted({*product.pinned, *values}) if product.source is not None else product.pinned", "product.pinned"),
-        ("what is equal is not changed", "changes.py", "return {name: value for name, value in values.items() if not _same(stored[name], value)}", "return values"),
+        ("what is equal is not changed", "changes.py", "_validated(differing).items() if not _same(stored[name], value)}", "_validated(differing).items()}"),
         ("an edit names a field", "changes.py", "    if not sent:\n", "    if False:\n"),
         ("true is not 1", "changes.py", "isinstance(stored, bool) == isinstance(sent, bool) and stored == sent", "stored == sent"),
-        ("numbers of attributes are exact", "products.py", '"CAST(attributes AS varchar) AS attributes"', '"attributes"'),
-        ("only deleted products without a source are purged", "products.py", " AND source IS NULL\n            ORDER BY deleted_at", "\n            ORDER BY deleted_at"),
-        ("only old deleted products are purged", "products.py", "make_interval(days => :days)", "make_interval(days => 0 * :days)"),
+        ("numbers of attributes are answered exactly", "rows.py", 'return cast(column, _RawJSON).label(name) if name == "attributes" else column', "return column", NUMBERS),
+        ("only deleted products without a source are purged", "products.py", "timedelta(days=RESTORE_DAYS), Product.source.is_(None)\n", "timedelta(days=RESTORE_DAYS)\n"),
+        ("only old deleted products are purged", "products.py", "timedelta(days=RESTORE_DAYS)", "timedelta(days=0 * RESTORE_DAYS)"),
         ("If-Match compares strongly", "conditions.py", "self.any or (False, tag) in self.named", "self.weakly(tag)", CONDITIONS),
         ("If-None-Match holds for writes", "conditions.py", "        if self.unchanged(tag):\n", "        if False:\n", CONDITIONS),
         ("pages are bounded in bytes", "products.py", "MAX_PAGE_BYTES = 4 * 1024 * 1024", "MAX_PAGE_BYTES = 4000 * 1024 * 1024", PAGING),
         ("deep pages are read one at a time", "products.py", "                await db.slow_reads.acquire()\n", "                pass\n", PAGING),
+        ("imports have a deadline of their own", "app.py", "seconds=60.0)", "seconds=0.1)", INTERNAL),
         ("skip has an end", "routes.py", "    if skip > MAX_SKIP:\n", "    if skip > 10**18:\n", PRODUCTS),
     ),
     *_guards(
@@ -155,6 +159,7 @@ GUARDS = [
         ("attributes have a size", "rules.py", "> MAX_ATTRIBUTES_BYTES:", "> 100 * MAX_ATTRIBUTES_BYTES:"),
         ("names show something", "rules.py", "    if is_blank(value):\n", "    if False:\n"),
         ("currencies are of ISO 4217", "rules.py", "    if value not in CURRENCIES:\n", "    if False:\n"),
+        ("imports keep the rules of the API", "product.py", "                rule(value)\n", "                pass\n"),
         ("image URLs have no quotes", "rules.py", "    if not fit or _UNFIT_FOR_URL(value) or", "    if not fit or"),
     ),
     *_guards(

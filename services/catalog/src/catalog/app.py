@@ -13,7 +13,7 @@ from catalog.settings import CatalogSettings
 from common import redis_client
 from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
-from common.web.app import Service, create_app
+from common.web.app import InternalRoutes, Service, create_app
 from common.web.database import Database
 from common.web.jwks import JWKSClient
 from common.web.state import BaseState
@@ -44,4 +44,6 @@ def build(settings: CatalogSettings) -> Service:
             await redis.aclose()
             await db.close()
 
-    return create_app("catalog", settings, [routes.router, import_routes.router, docs.router], lifespan, checks)
+    # Nobody waits for a page's answer; a merge of 100 000 products takes most of a minute.
+    internal = InternalRoutes("/internal/", [import_routes.router], seconds=60.0)
+    return create_app("catalog", settings, [routes.router, docs.router], lifespan, checks, internal=internal)

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common import __version__, logs, metrics, tracing
 from common.health import Health
@@ -25,7 +25,7 @@ from common.web.middleware import AccessLogMiddleware, AdmissionMiddleware, Dead
 from common.web.protocol import Protocol
 from common.web.state import BaseState
 
-__all__ = ["Service", "create_app", "serve"]
+__all__ = ["InternalRoutes", "Service", "create_app", "serve"]
 
 log = logging.getLogger(__name__)
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[BaseState]]
@@ -33,12 +33,22 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[BaseState]]
 
 @dataclass(frozen=True)
 class Service:
-    """One HTTP service: `api` has its routes and OpenAPI, `asgi` is that in all its layers."""
+    """One HTTP service: `api` has its public routes, `internal` those for services, `asgi` is all in its layers."""
 
     name: str
     asgi: ASGIApp
     api: FastAPI
+    internal: FastAPI | None
     health: Health
+
+
+@dataclass(frozen=True)
+class InternalRoutes:
+    """Routes for other services, all below `prefix`: an application of its own, whose requests may take `seconds`."""
+
+    prefix: str
+    routers: Sequence[APIRouter]
+    seconds: float
 
 
 def create_app(
@@ -49,12 +59,34 @@ def create_app(
     checks: Health,
     *,
     health_report: Any = health.HealthReport,
+    internal: InternalRoutes | None = None,
 ) -> Service:
     """Compose a service. `lifespan` yields the state of `common.web.state`.
 
     `health_report` is the schema of what /health answers, for a service whose checks have facts of their own.
     """
-    api = FastAPI(
+    if settings.faults:
+        from common import faults
+
+        faults.install(settings.faults)
+    api = _application(name, settings, [*routers, health.router(checks, health_report)], lifespan)
+    internal_api = _application(name, settings, internal.routers) if internal else None
+    asgi: ASGIApp = DeadlineMiddleware(api)
+    if internal and internal_api:
+        limited = DeadlineMiddleware(internal_api, seconds=internal.seconds, longest=internal.seconds)
+        asgi = _PrefixDispatcher(asgi, internal.prefix, limited)
+    asgi = AdmissionMiddleware(asgi)
+    # Outside of what refuses: a browser shows its page no answer without these headers.
+    asgi = _cors(asgi, settings.backend_cors_origins) if settings.backend_cors_origins else asgi
+    asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
+    return Service(name, asgi, api, internal_api, checks)
+
+
+def _application(
+    name: str, settings: ServiceSettings, routers: Sequence[APIRouter], lifespan: Lifespan | None = None
+) -> FastAPI:
+    """Routes with errors as problems and, where it is on, tracing and fault injection."""
+    app = FastAPI(
         title=f"Products API: {name}",
         version=__version__,
         lifespan=lifespan,
@@ -62,21 +94,28 @@ def create_app(
         redirect_slashes=False,
         telemetry=cast(TelemetryConfig, tracing.fastapi_telemetry()),
     )
-    for router in (*routers, health.router(checks, health_report)):
+    for router in routers:
         # Directly, not by include_router: nested routers cost each request another round of matching.
-        api.router.routes.extend(router.routes)
-    problems.install(api)
+        app.router.routes.extend(router.routes)
+    problems.install(app)
     if settings.faults:
-        from common import faults
         from common.web.faults import FaultMiddleware
 
-        faults.install(settings.faults)
-        api.add_middleware(FaultMiddleware)
-    asgi: ASGIApp = AdmissionMiddleware(DeadlineMiddleware(api))
-    # Outside of what refuses: a browser shows its page no answer without these headers.
-    asgi = _cors(asgi, settings.backend_cors_origins) if settings.backend_cors_origins else asgi
-    asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
-    return Service(name, asgi, api, checks)
+        app.add_middleware(FaultMiddleware)
+    return app
+
+
+class _PrefixDispatcher:
+    """Sends requests below a prefix to another application. Unlike Starlette's Mount it leaves their paths whole."""
+
+    def __init__(self, app: ASGIApp, prefix: str, other: ASGIApp) -> None:
+        self.app = app
+        self._prefix = prefix
+        self._other = other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        below = scope["type"] == "http" and scope["path"].startswith(self._prefix)
+        await (self._other if below else self.app)(scope, receive, send)
 
 
 def _cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

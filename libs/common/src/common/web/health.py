@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -64,9 +64,13 @@ def router(checks: Health, report: Any = HealthReport) -> APIRouter:
     return made
 
 
-async def health(request: StateRequest) -> Response:
+async def _checks(request: StateRequest) -> Health:
+    return request.state["health"]
+
+
+async def health(request: Request, checks: Annotated[Health, Depends(_checks)]) -> Response:
     """200 when the service can work (`ok`, or `degraded` without Redis), else 503."""
-    report = await request.state["health"].report()
+    report = await checks.report()
     if report["status"] in ("ok", "degraded"):
         return JSONResponse(report, headers={"Cache-Control": "no-store"})
     detail, members = not_ready(report)

@@ -113,16 +113,16 @@ class AdmissionMiddleware:
 
 
 class DeadlineMiddleware:
-    """Starts each request's time for its dependencies: a public one answers within 1 s even if they are frozen."""
+    """Starts each request's time for its dependencies: by default it answers within 1 s even if they are frozen."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float = 0.6, longest: float = 5.0, internal: float = 60.0) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = 0.6, longest: float = 5.0) -> None:
         self.app = app
-        self.public = (seconds, longest)
-        self.internal = (internal, internal)
+        self._seconds = seconds
+        self._longest = longest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            start_deadline(*self.internal if scope["path"].startswith("/internal/") else self.public)
+            start_deadline(self._seconds, self._longest)
         await self.app(scope, receive, send)
 
 

@@ -28,7 +28,7 @@ def _not_found(routes: Iterable[BaseRoute], request: Request, path: str) -> ApiE
         return None
     bare = path.rstrip("/") or "/"
     for meant in (bare, path.lower(), bare.lower()):
-        if meant != path and not meant.startswith("/internal/") and _methods(routes, request, meant):
+        if meant != path and _methods(routes, request, meant):
             return NotFound(f"Nothing is served under this path; {meant} is.")
     return None
 
