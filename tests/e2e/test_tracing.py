@@ -31,19 +31,19 @@ def test_one_trace_from_trigger_to_merge() -> None:
 
         spans = until(whole_trace) or []
         services = {it.service for it in spans}
-        assert {"products-sync", "products-sync-worker", "products-catalog"} <= services, services
+        assert {"products-sync-api", "products-sync-worker", "products-catalog"} <= services, services
         ids = {it.id for it in spans}
         orphans = [it for it in spans if it.parent and it.parent not in ids]
         assert not orphans, orphans
-        for service in ("products-catalog", "products-sync"):
+        for service in ("products-catalog", "products-sync-api"):
             statements = [it.name for it in spans if it.service == service]
             assert any(name.upper().startswith(("SELECT", "INSERT", "UPDATE", "WITH")) for name in statements), (
                 statements
             )
         kinds = {it.name for it in spans if it.service == "products-sync-worker"}
         assert any(name.startswith(("GET", "POST", "PUT")) for name in kinds), kinds
-        # Redis: the doorbell's commands.
-        assert any(it.service == "products-sync" and it.name.isupper() for it in spans), {it.name for it in spans}
+        # Redis: the commands that send the message.
+        assert any(it.service == "products-sync-api" and it.name.isupper() for it in spans), {it.name for it in spans}
 
 
 def test_costs_nothing_when_off() -> None:

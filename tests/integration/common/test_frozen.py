@@ -13,8 +13,10 @@ from pydantic import SecretStr
 
 from catalog.app import build
 from catalog.settings import CatalogSettings
+from common.health import CACHE_SECONDS
 from common.redis_client import connect
 from sync import database, queue
+from sync.monitoring import Monitor
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving
@@ -82,6 +84,23 @@ async def test_a_worker_gives_a_frozen_postgres_up(silent: int) -> None:
     async with database.connect(sync_settings(silent), "test") as db:
         with pytest.raises(psycopg.OperationalError):
             await ends(lambda: db.fetch("SELECT 1"))
+
+
+async def test_a_database_that_is_not_open_is_unavailable(silent: int) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        await database.connect(sync_settings(silent), "test").fetch("SELECT 1")
+
+
+async def test_a_worker_beside_frozen_servers_is_unready_within_its_time(silent: int) -> None:
+    """Each time it is asked, also when its attempts to connect have ended meanwhile."""
+    with Monitor(sync_settings(silent), "test") as monitor:
+        for _ in range(4):
+            status, report = await ends(lambda: asyncio.to_thread(monitor.health, draining=False))
+            assert (status, report["state"]) == (503, "unavailable")
+            assert report["checks"]["postgres"]["detail"] == "no answer within 1 s"
+            assert report["checks"]["redis"]["detail"] == "no connection to Redis: check REDIS_URL and the network"
+            assert report["detail"].startswith("postgres: no answer within 1 s, redis: no connection to Redis")
+            await asyncio.sleep(CACHE_SECONDS)
 
 
 async def test_a_worker_gives_a_frozen_redis_up(silent: int) -> None:

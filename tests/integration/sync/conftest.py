@@ -1,34 +1,26 @@
 """Sync with everything real around it: database, Valkey, auth, catalog, and its own processes."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import psycopg
 import pytest
 import redis
 
 from catalog.settings import CatalogSettings
 from common import migrations
-from stack.ports import Ports
 from stack.servers.valkey import ValkeyServer
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import role_url
-from tests.fixtures.processes import SECRET
+from tests.fixtures.processes import SECRET, Process, Start, environment_of, run_process, until_healthy
 from tests.fixtures.stack import folder
-from tests.fixtures.waiting import until
 
 Make = Callable[..., SyncSettings]
 
@@ -153,18 +145,8 @@ def settings_of(sync_database: str, valkey_url: str, rows: Any, valkey: Any) -> 
 @pytest.fixture(scope="session")
 def catalog_process(catalog_settings: CatalogSettings) -> Iterator[str]:
     """The URL of a catalog that is a process of its own."""
-    ports = Ports()
-    port, metrics = ports.pick(), ports.pick()
-    environment = os.environ | {
-        "DATABASE_URL": catalog_settings.database_url.get_secret_value(), "PORT": str(port),
-        "METRICS_PORT": str(metrics), "REDIS_URL": catalog_settings.redis_url.get_secret_value(),
-        "AUTH_URL": catalog_settings.auth_url, "LOG_LEVEL": "warning",
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "catalog", "serve"], env=environment)
-    until(lambda: _healthy(f"http://127.0.0.1:{port}"))
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(15)
+    with run_process("catalog", "serve", environment_of(catalog_settings) | {"LOG_LEVEL": "warning"}) as process:
+        yield until_healthy(process).url
 
 
 @pytest.fixture
@@ -176,57 +158,22 @@ def products(catalog_settings: CatalogSettings) -> Iterator[psycopg.Connection[A
         yield connection
 
 
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health").status_code == 200  # unchecked: workers too
-    except httpx.TransportError:
-        return False
-
-
-@dataclass
-class Process:
-    """A process of sync."""
-
-    process: subprocess.Popen[bytes]
-    metrics: str
-    log: Path
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def figure(self, name: str) -> float:
-        """The value of a sample such as `products_sync_runs_total{...}`; 0 if there is none."""
-        for line in httpx.get(f"{self.metrics}/metrics").text.splitlines():  # unchecked: metrics
-            if line.startswith(name + " "):
-                return float(line.rpartition(" ")[2])
-        return 0.0
-
-    def healthy(self) -> bool:
-        return _healthy(self.metrics)
-
-
 @dataclass
 class Launch:
     """Starts processes of sync against the feed, auth and a catalog."""
 
-    environment: dict[str, str]
-    folder: Path
+    start: Start
+    settings: dict[str, str]
     running: list[Process] = field(default_factory=list)
 
     def __call__(self, command: str, **more: str) -> Process:
-        port = str(Ports().pick())
-        log = self.folder / f"{command}-{len(self.running)}.log"
-        environment = os.environ | self.environment | {"METRICS_PORT": port, "LOG_FORMAT": "json"} | more
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "sync", command], env=environment, stdout=output, stderr=output
-            )
-        self.running.append(Process(process, f"http://127.0.0.1:{port}", log))
+        self.running.append(self.start("sync", command, self.settings | more))
         return self.running[-1]
 
 
 @pytest.fixture
 def launch(
+    start: Start,
     sync_database: str,
     valkey_url: str,
     auth_process: Auth,
@@ -235,9 +182,9 @@ def launch(
     rows: Any,
     valkey: Any,
     feed: Feed,
-    tmp_path: Path,
 ) -> Iterator[Launch]:
     launcher = Launch(
+        start,
         {
             "DATABASE_URL": sync_database,
             "REDIS_URL": valkey_url,
@@ -245,17 +192,10 @@ def launch(
             "CATALOG_URL": catalog_process,
             "SYNC_CLIENT_SECRET": SECRET,
             "EXTERNAL_API_URL": feed.url,
+            "LOG_FORMAT": "json",
         },
-        tmp_path,
     )
     yield launcher
     for process in launcher.running:
+        # At once: some are in the middle of a run.
         process.process.kill()
-        process.process.wait(10)
-
-
-async def eventually(condition: Callable[[], object], timeout: float = 5.0) -> None:
-    """`until`, for tests that serve what they wait for."""
-    async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)

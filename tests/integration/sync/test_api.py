@@ -18,7 +18,8 @@ from sync.queue import SafeJob, open_queue
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving
-from tests.integration.sync.conftest import Make, eventually
+from tests.fixtures.waiting import eventually
+from tests.integration.sync.conftest import Make
 
 Rows = psycopg.Connection[Any]
 DEAD = "redis://127.0.0.1:1"

@@ -4,7 +4,9 @@ from typing import Any
 
 import psycopg
 
-from tests.integration.sync.conftest import Feed, Launch, Process, until
+from tests.fixtures.processes import Process
+from tests.fixtures.waiting import until
+from tests.integration.sync.conftest import Feed, Launch
 from tests.integration.sync.test_worker import ask, names, run, state
 
 Rows = psycopg.Connection[Any]

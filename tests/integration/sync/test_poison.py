@@ -14,7 +14,9 @@ from rq import Callback, Queue
 from rq.job import Job
 
 from sync.queue import SafeJob, connect, open_queue
-from tests.integration.sync.conftest import Launch, Make, Process, until
+from tests.fixtures.processes import Process
+from tests.fixtures.waiting import until
+from tests.integration.sync.conftest import Launch, Make
 
 Rows = psycopg.Connection[Any]
 

@@ -14,12 +14,13 @@ from msgspec import structs
 from common.postgres import Postgres
 from sync import database, runner, runs, timings
 from sync.catalog import CatalogClient, CatalogUnavailable
-from sync.providers import ExternalProduct, Page, Reject
+from sync.providers import ExternalProduct, Page, ProviderUnavailable, Reject
 from sync.results import RunResult
 from sync.runner import RunDependencies
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
-from tests.integration.sync.conftest import Launch, Make, until
+from tests.fixtures.waiting import until
+from tests.integration.sync.conftest import Launch, Make
 
 Rows = psycopg.Connection[Any]
 Pages = Callable[[str | None], AsyncIterator[Page]]
@@ -159,10 +160,11 @@ class TestBadProvider:
         ]  # fmt: skip
 
     @pytest.mark.parametrize(
-        "error, text",
+        ("error", "text"),
         [
             (SystemExit(3), "the provider tried to end the worker"),
             (RuntimeError("key=hunter2"), "page 2: unexpected RuntimeError; see the worker's log"),
+            (ProviderUnavailable("x" * 10**6), f"page 2: ProviderUnavailable: {'x' * 1971}..."),
         ],
     )
     async def test_what_it_raises_fails_the_run(

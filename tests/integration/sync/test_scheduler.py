@@ -15,7 +15,8 @@ from sync import database, queue, runs
 from sync.queue import open_queue
 from sync.scheduler import SchedulerLoop
 from sync.settings import SyncSettings
-from tests.integration.sync.conftest import Launch, Make, until
+from tests.fixtures.waiting import until
+from tests.integration.sync.conftest import Launch, Make
 
 Rows = psycopg.Connection[Any]
 QUEUED = "rq:queue:sync"

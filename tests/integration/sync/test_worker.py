@@ -17,7 +17,12 @@ import redis
 
 from stack.servers.valkey import ValkeyServer
 from sync import queue
-from tests.integration.sync.conftest import Feed, Gate, Launch, Process, product, until
+from sync.queue import open_queue
+from sync.shutdown import ShutdownFlag
+from sync.worker import SyncWorker
+from tests.fixtures.processes import Process
+from tests.fixtures.waiting import until
+from tests.integration.sync.conftest import Feed, Gate, Launch, Make, product
 
 Rows = psycopg.Connection[Any]
 
@@ -53,7 +58,7 @@ def horse(worker: Process) -> psutil.Process:
 
 
 class TestRun:
-    def test_194_products_from_ring_to_end(
+    def test_194_products_from_message_to_end(
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         worker = launch("work")
@@ -262,8 +267,8 @@ class TestWithoutRedis:
     ) -> None:
         processes = [launch(command, REDIS_URL=own_valkey.url()) for command in ("work", "schedule")]
         for process in processes:
-            until(partial(answers, f"{process.metrics}/livez"))
-            health = httpx.get(f"{process.metrics}/health")  # unchecked: a worker's
+            until(process.live)
+            health = httpx.get(f"{process.metrics_url}/health")  # unchecked: a worker's
             assert health.status_code == 503
             assert health.json()["checks"]["redis"]["status"] == "failed"
             assert health.json()["checks"]["postgres"]["status"] == "ok"
@@ -294,13 +299,44 @@ class TestWithoutRedis:
         until(lambda: worker.figure('products_sync_runs_total{outcome="succeeded",source="dummyjson"}') == 1)
         assert worker.process.poll() is None
 
+    def test_a_worker_whose_redis_goes_before_the_fork_does_not_hang(
+        self, settings_of: Make, own_valkey: ValkeyServer
+    ) -> None:
+        with own_valkey:
+            connection = queue.connect(settings_of(redis_url=own_valkey.url()))
+            worker = SyncWorker(settings_of(redis_url=own_valkey.url()), connection, ShutdownFlag())
+            job = open_queue(connection).enqueue("sync.jobs.run", "x")
+        with pytest.raises(redis.exceptions.ConnectionError):
+            worker.execute_job(job, open_queue(connection))
+
+
+class TestHealth:
+    def test_jobs_leave_the_connection_of_their_worker_alone(
+        self, launch: Launch, rows: Rows, valkey: Any, feed: Feed
+    ) -> None:
+        """A job is a fork, and the connection that answers /health lives on in both processes."""
+        gate = Gate(100)
+        worker = launch("work")
+        until(worker.healthy)
+        (before,) = backends(rows)
+        ended = ask(rows, valkey)
+        until(lambda: state(rows, ended) == "succeeded")
+        feed.before = gate
+        ask(rows, valkey)
+        assert gate.reached.wait(30)
+        assert before in backends(rows) and len(backends(rows)) == 2
+        horse(worker).kill()
+        gate.opened.set()
+        until(lambda: worker.figure('products_sync_runs_total{outcome="killed",source="dummyjson"}') == 1)
+        until(worker.healthy)
+        until(lambda: backends(rows) == {before})
+
+
+def backends(rows: Rows) -> set[int]:
+    """The worker's connections in PostgreSQL."""
+    found = rows.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'sync-worker'")
+    return {pid for (pid,) in found.fetchall()}
+
 
 def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200  # unchecked: workers too
-    except httpx.TransportError:
-        return False

@@ -51,6 +51,8 @@ def _perform(job: Job) -> None:
 
 async def _in_loop(job: Job, settings: SyncSettings) -> RunResult | None:
     watchdog = asyncio.create_task(_watch())
+    # Let it start: a job may block at once.
+    await asyncio.sleep(0)
     try:
         async with database.connect(settings, "sync-worker") as db:
             return await job(settings, db)
