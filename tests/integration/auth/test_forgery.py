@@ -32,9 +32,10 @@ class Forge:
         row = db.execute("SELECT kid, private_key, public_jwk FROM auth.signing_keys").fetchone()
         assert row is not None
         pem = Wrapping(SECRET).unwrap(row[0], row[1])
+        assert pem is not None
         self.private = jwk.construct(pem, "ES256")
         self.public_jwk = row[2]
-        self.public = self.private.public_key()
+        self.public: Any = self.private.public_key()
 
     def signed(self, claims: Any = None, *, key: Any = None, **header: Any) -> str:
         """With the real key unless another is given; a header of None is left out."""

@@ -18,10 +18,8 @@ from auth.registration import Registration
 from auth.settings import AuthSettings
 from common.redis_client import connect
 from common.web.database import Database
-from tests.fixtures.auth import PASSWORD, assert_problem, bearer, insist, login, register, tokens
+from tests.fixtures.auth import PASSWORD, assert_problem, bearer, login, register, retry_while_unavailable, tokens
 from tests.fixtures.service import serving
-
-MANY = {"registrations_per_minute": 1000, "logins_per_minute": 1000}
 
 
 async def test_a_user_registers(auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]) -> None:
@@ -39,7 +37,10 @@ async def test_of_50_first_admins_at_once_one_is_made(
     auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]
 ) -> None:
     answers = await asyncio.gather(
-        *(insist(partial(register, auth, f"{number}@example.com", role="admin")) for number in range(50))
+        *(
+            retry_while_unavailable(partial(register, auth, f"{number}@example.com", role="admin"))
+            for number in range(50)
+        )
     )
     assert Counter(answer.status_code for answer in answers) == {201: 1, 403: 49}
     assert auth_db.execute("SELECT role FROM auth.users").fetchall() == [("admin",)]
@@ -50,7 +51,8 @@ async def test_a_second_admin_waits_until_the_first_is_decided(
 ) -> None:
     """The first one's transaction stays open: nobody else may find that there is no admin meanwhile."""
     db = Database(auth_settings, application="first")
-    first = Registration("first", Passwords(), Limits(connect(auth_settings), pepper="x", **MANY))
+    limits = Limits(connect(auth_settings), pepper="x", registrations_per_minute=1000, logins_per_minute=1000)
+    first = Registration("first", Passwords(), limits)
     async with db.transaction() as session:
         await first.add(session, Email("first@example.com"), "hash", "admin", None)
         second = asyncio.create_task(register(auth, "second@example.com", role="admin"))
@@ -68,7 +70,9 @@ async def test_of_50_registrations_of_one_email_at_once_one_is_made(
     auth: httpx.AsyncClient, auth_db: psycopg.Connection[Any]
 ) -> None:
     spellings = ("ada@example.com", "ADA@example.com", "Ada@EXAMPLE.com")
-    answers = await asyncio.gather(*(insist(partial(register, auth, spellings[number % 3])) for number in range(50)))
+    answers = await asyncio.gather(
+        *(retry_while_unavailable(partial(register, auth, spellings[number % 3])) for number in range(50))
+    )
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
     assert_problem(next(answer for answer in answers if answer.status_code == 409), 409)
     assert auth_db.execute("SELECT email FROM auth.users").fetchall() == [("ada@example.com",)]
@@ -145,7 +149,7 @@ async def test_nothing_else_can_be_set(auth: httpx.AsyncClient, auth_db: psycopg
 
 
 async def test_passwords_are_taken_as_they_are(auth: httpx.AsyncClient) -> None:
-    outcomes = {}
+    outcomes: dict[str, int] = {}
     passwords = {
         "7": "a" * 7,
         "8": "a" * 8,

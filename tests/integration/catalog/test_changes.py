@@ -60,7 +60,8 @@ class TestPut:
         after = (await catalog.get(mirrored)).json()
         assert changed.json() == after
         kept = {"version": 2, "pinned": sorted(change), "updated_at": after["updated_at"]}
-        assert after == before | change | kept and after["updated_at"] > before["updated_at"]
+        assert after == before | change | kept
+        assert after["updated_at"] > before["updated_at"]
 
     @pytest.mark.parametrize(
         ("field", "cleared"),
@@ -71,7 +72,8 @@ class TestPut:
     ) -> None:
         before = (await catalog.get(mirrored)).json()
         after = (await put(catalog, auth_process, mirrored, {field: None})).json()
-        assert after[field] == cleared and after["pinned"] == [field]
+        assert after[field] == cleared
+        assert after["pinned"] == [field]
         assert {k: after[k] for k in FULL if k != field} == {k: before[k] for k in FULL if k != field}
 
     @pytest.mark.parametrize("field", ["name", "price", "currency", "category"])
@@ -86,11 +88,13 @@ class TestPut:
     ) -> None:
         read = await catalog.get(mirrored)
         same = await put(catalog, auth_process, mirrored, read.text)
-        assert same.status_code == 200 and same.content == read.content
+        assert same.status_code == 200
+        assert same.content == read.content
         assert same.headers["etag"] == read.headers["etag"]
         edited = await put(catalog, auth_process, mirrored, read.text.replace("129.99", "99.99"))
         assert edited.status_code == 200, edited.text
-        assert edited.json()["pinned"] == ["price"] and b"12345678901234567.89" in edited.content
+        assert edited.json()["pinned"] == ["price"]
+        assert b"12345678901234567.89" in edited.content
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -118,7 +122,7 @@ class TestPut:
     @pytest.mark.parametrize(
         ("attributes", "changes"),
         [
-            ({"n": 1.0}, False), ({"n": 1e0}, False), ({"n": True}, True), ({"n": "1"}, True), ({"n": [1]}, True),
+            ({"n": 1.0}, False), ({"n": True}, True), ({"n": "1"}, True), ({"n": [1]}, True),
             ({"n": 1, "m": None}, True), ({}, True),
         ],
     )  # fmt: skip
@@ -152,7 +156,8 @@ class TestPut:
             )
         read = await catalog.get(path)
         answer = await put(catalog, auth_process, path, read.text.replace('"Laptop"', '"Notebook"'))
-        assert answer.status_code == 200 and answer.json()["name"] == "Notebook"
+        assert answer.status_code == 200
+        assert answer.json()["name"] == "Notebook"
         assert problem_of(await put(catalog, auth_process, path, {"currency": "ZZY"}), 422)
 
     async def test_blanks_around_a_text_change_nothing(
@@ -160,7 +165,8 @@ class TestPut:
     ) -> None:
         before = await catalog.get(mirrored)
         same = await put(catalog, auth_process, mirrored, {"name": "  Chanel ", "brand": "Chanel\n"})
-        assert same.status_code == 200 and same.content == before.content
+        assert same.status_code == 200
+        assert same.content == before.content
 
     async def test_a_product_made_here_has_no_pins(self, catalog: httpx.AsyncClient, auth_process: Auth) -> None:
         path = f"/products/{(await create(catalog, auth_process))['id']}"
@@ -178,7 +184,8 @@ class TestSameBytes:
         made = await catalog.post("/products", content=body, headers=auth_process.admin | JSON)
         assert made.status_code == 201, made.text
         read = await catalog.get(made.headers["location"])
-        assert made.content == read.content and made.headers["etag"] == read.headers["etag"]
+        assert made.content == read.content
+        assert made.headers["etag"] == read.headers["etag"]
         assert read.content in (await catalog.get("/products")).content
         written = json.loads(read.content, parse_float=Decimal)["attributes"]["b"]
         assert Decimal(written) == Decimal(number)
@@ -295,7 +302,8 @@ class TestOneTableForBothSides:
             assert answer.status_code == (200 if fits else 422), (field, value, answer.text)
             if not fits:
                 (error,) = problem_of(answer, 422)["errors"]
-                assert error["pointer"] == f"#/items/0/{field}" and error["detail"].startswith("must "), error
+                assert error["pointer"] == f"#/items/0/{field}", error
+                assert error["detail"].startswith("must "), error
                 assert (await run.open()).json()["staged"] == 0
 
     @pytest.mark.parametrize(("field", "value", "fits"), RULES)

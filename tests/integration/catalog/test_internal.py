@@ -13,7 +13,8 @@ from catalog.app import build
 from catalog.settings import CatalogSettings
 from common.web import app
 from common.web.middleware import DeadlineMiddleware
-from tests.fixtures.catalog import Auth, dsn
+from tests.fixtures.catalog import Auth
+from tests.fixtures.databases import dsn
 from tests.fixtures.service import serving
 from tests.integration.catalog.test_imports import Importer, item
 from tests.integration.catalog.test_products import create, problem_of

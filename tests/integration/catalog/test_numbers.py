@@ -75,14 +75,16 @@ class TestWritten:
         made = await catalog.post("/products", content=with_number(number), headers=auth_process.admin | JSON)
         path = made.headers["location"]
         read, listed = await catalog.get(path), await catalog.get("/products")
-        assert made.content == read.content and read.content in listed.content
+        assert made.content == read.content
+        assert read.content in listed.content
         assert rating(read) == Decimal(number)
         assert await stored(catalog_settings) == (
             Decimal(number),
             read.text.partition('"rating": ')[2].partition("}")[0],
         )
         changed = await put(catalog, auth_process, path, f'{{"attributes": {{"rating": {number}, "new": {number}}}}}')
-        assert rating(changed) == Decimal(number) and changed.content == (await catalog.get(path)).content
+        assert rating(changed) == Decimal(number)
+        assert changed.content == (await catalog.get(path)).content
 
     async def test_an_unchanged_answer_that_is_sent_back_changes_nothing(
         self, catalog: httpx.AsyncClient, auth_process: Auth, number: str
@@ -91,7 +93,8 @@ class TestWritten:
         path = made.headers["location"]
         assert (await put(catalog, auth_process, path, made.text)).content == made.content
         same = await put(catalog, auth_process, path, f'{{"attributes": {{"rating": {number}}}}}')
-        assert same.content == made.content and same.headers["etag"] == made.headers["etag"]
+        assert same.content == made.content
+        assert same.headers["etag"] == made.headers["etag"]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -115,7 +118,8 @@ class TestImported:
         read = await catalog.get(path)
         assert (await put(catalog, auth_process, path, read.text)).content == read.content
         edited = await put(catalog, auth_process, path, read.text.replace("999.99", "899.99"))
-        assert edited.json()["pinned"] == ["price"] and rating(edited) == Decimal(number)
+        assert edited.json()["pinned"] == ["price"]
+        assert rating(edited) == Decimal(number)
         assert await imported(catalog, auth_process, number) == counts(unchanged=1)
 
 
@@ -147,5 +151,6 @@ class TestJSONB:
             await session.execute(sa.insert(Product).values(values))
         async with db.read_session() as session:
             (attributes,) = await session.scalars(sa.select(Product.attributes))
-        assert attributes == {"rating": Decimal(number)} and not isinstance(attributes["rating"], float)
+        assert attributes == {"rating": Decimal(number)}
+        assert not isinstance(attributes["rating"], float)
         assert (await stored(catalog_settings))[0] == Decimal(number)

@@ -58,7 +58,9 @@ async def test_links_of_our_pages_lead_somewhere(catalog: httpx.AsyncClient, pat
 
 
 async def test_each_kind_of_problem_has_its_row(catalog: httpx.AsyncClient) -> None:
-    assert auth.errors and catalog_errors and sync.errors  # imported, so that their kinds are known
+    assert auth.errors
+    assert catalog_errors
+    assert sync.errors  # imported, so that their kinds are known
     page = (await catalog.get("/problems")).text
     rows = dict(re.findall(r'<tr id="([\w-]+)"><td><code>[\w-]+</code></td><td>(\d+)</td>', page))
 
@@ -86,4 +88,5 @@ def test_an_installed_package_far_from_the_repository_can_be_imported(tmp_path: 
     code = "import catalog.docs; print(catalog.docs.__file__, bytes(catalog.docs._readme().body))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(copy)) and "README is in the repository" in done.stdout
+    assert done.stdout.startswith(str(copy))
+    assert "README is in the repository" in done.stdout

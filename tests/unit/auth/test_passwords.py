@@ -104,7 +104,8 @@ class TestTurns:
         for _ in range(3):
             await asyncio.sleep(0)
         refused = [task for task in crowd if task.done()]
-        assert len(refused) == 3 and all(isinstance(task.exception(), Unavailable) for task in refused)
+        assert len(refused) == 3
+        assert all(isinstance(task.exception(), Unavailable) for task in refused)
         for _ in range(4):
             turns.end()
         await asyncio.gather(*others, elsewhere, *(task for task in crowd if task not in refused))
@@ -118,7 +119,8 @@ class TestTurns:
         turns.end()
         waiting[1].cancel()
         await asyncio.wait(waiting)
-        assert waiting[2].done() and waiting[2].exception() is None
+        assert waiting[2].done()
+        assert waiting[2].exception() is None
         turns.end()
         await turns.begin("e", "x")
 

@@ -99,11 +99,11 @@ def test_a_login_may_send_any_short_text() -> None:
         lambda text: LoginIn(email=text, password=""),
         lambda text: LoginIn(email="", password=text),
         lambda text: RefreshIn(refresh_token=text),
-        lambda text: TokenIn(username=text),
-        lambda text: TokenIn(password=text),
-        lambda text: TokenIn(client_id=text),
-        lambda text: TokenIn(client_secret=text),
-        lambda text: TokenIn(grant_type=text),
+        lambda text: TokenIn.model_validate({"username": text}),
+        lambda text: TokenIn.model_validate({"password": text}),
+        lambda text: TokenIn.model_validate({"client_id": text}),
+        lambda text: TokenIn.model_validate({"client_secret": text}),
+        lambda text: TokenIn.model_validate({"grant_type": text}),
     ],
 )
 def test_the_length_is_checked_before_anything_that_costs_more(parse: Callable[[str], object]) -> None:
