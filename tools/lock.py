@@ -17,13 +17,13 @@ __all__ = ["constrained", "pins"]
 ROOT = Path(__file__).parents[1]
 PYPROJECT = ROOT / "pyproject.toml"
 EVERYTHING = ROOT / "requirements-dev.lock"
+SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
 LOCKS = {
     "requirements.lock": "--all-packages --no-default-groups --group build",
     EVERYTHING.name: "--all-packages --all-groups",
     "requirements-build.lock": "--only-group build",
     "requirements-reload.lock": "--only-group reload",
-    "requirements-services.lock": "--no-default-groups --package products-auth --package products-catalog "
-    "--package products-sync",
+    "requirements-services.lock": " ".join(["--no-default-groups", *(f"--package products-{it}" for it in SERVICES)]),
 }
 EXPORT = ["export", "--quiet", "--locked", "--no-emit-workspace", "--no-annotate", "--no-header", "--output-file"]
 PIN = re.compile(r"^[^ #\n]*==[^\\\n]*[^ \\\n]", re.MULTILINE)

@@ -15,7 +15,8 @@ BUILDERS = ("cc", "gcc", "g++", "clang", "ld", "make")
 
 def modules() -> Iterator[str]:
     """All of our code; migrations are run by Alembic alone, and its environment is no module."""
-    for package in ("common", "imports", "auth", "catalog", "sync"):
+    installed = Path(import_module("common").__path__[0]).parent
+    for package in sorted(path.parent.name for path in installed.glob("*/__init__.py")):
         found = walk_packages(import_module(package).__path__, f"{package}.")
         yield from (module.name for module in found if ".migrations" not in module.name)
 

@@ -13,12 +13,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """As much of a clone as these targets read."""
-    for file in ("Makefile", "deploy/install.py", "requirements.lock", "libs/common/pyproject.toml"):
+    members = [str(path.relative_to(ROOT)) for path in ROOT.glob("*/*/pyproject.toml")]
+    for file in ("Makefile", "deploy/install.py", "requirements.lock", *members):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
-    for member in ("libs/imports", "services/auth", "services/catalog", "services/sync", "deploy/local"):
-        (tmp_path / member).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / member / "pyproject.toml", tmp_path / member)
     return tmp_path
 
 
