@@ -24,9 +24,8 @@ def test_a_field_of_a_row_is_a_column_of_its_type(name: str) -> None:
 
 
 def test_counts_are_columns() -> None:
-    assert {COLUMNS[name].type.python_type for name in Counts.__struct_fields__} == {int}
-    run = Run(**{name: number for number, name in enumerate(Counts.__struct_fields__)})
-    assert run.counts == Counts(*range(len(Counts.__struct_fields__)))
+    hints = typing.get_type_hints(RunRow)
+    assert {hints[name] for name in Counts.__struct_fields__} == {int}
 
 
 @pytest.mark.parametrize("kind", [RunState, Trigger])

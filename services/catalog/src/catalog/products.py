@@ -9,13 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.compiled import CompiledQuery
 from catalog.errors import ProductNotFound
 from catalog.models import Product, ProductCount
 from catalog.paging import Paging
 from catalog.rows import COLUMNS, Page, ProductRow
 from catalog.schemas import ProductIn
 from common.deadlines import paused_deadline
+from common.web.compiled import CompiledQuery
 from common.web.database import Database
 from common.web.errors import Unavailable
 from imports.product import FIELDS

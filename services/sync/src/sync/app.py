@@ -32,8 +32,7 @@ def build(settings: SyncSettings) -> Service:
 
     async def facts() -> dict[str, Any]:
         first = await runs.first_sync(db, settings.source, settings.interval)
-        async with db.read_session() as session:
-            return {"last_success_at": await history.last_success(session), "retry_at": first.retry_at}
+        return {"last_success_at": await history.last_success(db), "retry_at": first.retry_at}
 
     optional = {"redis": redis_check(redis)}
     checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)

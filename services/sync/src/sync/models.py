@@ -19,7 +19,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from imports.messages import Counts
 from sync.states import ACTIVE, RunState, Trigger
 
 __all__ = ["Base", "Run", "Source"]
@@ -91,7 +90,3 @@ class Run(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})

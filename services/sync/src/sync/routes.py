@@ -7,7 +7,7 @@ from fastapi import BackgroundTasks, Response
 from common import tracing
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import make_router
-from common.web.sessions import Db, ReadSession
+from common.web.sessions import Db
 from sync import history, queue, runs, status
 from sync.permissions import CanSync
 from sync.schemas import RunOut, StatusOut, TriggerIn, TriggerOut
@@ -45,9 +45,9 @@ async def trigger_sync(
     operation_id="get_sync_status",
     responses=problem_responses(401, 403),
 )
-async def get_status(_: CanSync, db: Db, session: ReadSession, redis: RedisDep, settings: SettingsDep) -> StatusOut:
+async def get_status(_: CanSync, db: Db, redis: RedisDep, settings: SettingsDep) -> StatusOut:
     """Each source with its last and its active run, and the queue, workers and scheduler that serve it."""
-    return await status.read(db, session, redis, settings)
+    return await status.read(db, redis, settings)
 
 
 @router.get(
@@ -56,6 +56,6 @@ async def get_status(_: CanSync, db: Db, session: ReadSession, redis: RedisDep, 
     operation_id="get_sync_run",
     responses=problem_responses(401, 403, 404),
 )
-async def get_run(run_id: UUID, _: CanSync, session: ReadSession) -> RunOut:
+async def get_run(run_id: UUID, _: CanSync, db: Db) -> RunOut:
     """One run with its counts, and why it failed if it did."""
-    return RunOut.of(await history.get_run(session, run_id))
+    return RunOut.of(await history.get_run(db, run_id))

@@ -3,7 +3,7 @@
 They are SQL for psycopg: worker and scheduler must stay small, so they load no SQLAlchemy, and most of them are one
 statement on purpose, because each statement is a transaction of its own: a claim raises the fence and takes the lease
 at once or not at all. Rows become `RunRow` by the names of the columns; a test compares it with the model. What
-the API only reads is in `sync.history`.
+only the API reads is in `sync.history`.
 """
 
 from datetime import datetime
@@ -37,17 +37,30 @@ __all__ = [
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What worker and scheduler know of a row of sync.runs. Its fields are the SELECT list."""
+    """A row of sync.runs. Its fields are the SELECT list."""
 
     id: UUID
     source: str
     state: RunState
+    trigger: Trigger
     fence: int | None
     attempt: int
     traceparent: str | None
+    fetched: int
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
     pages: int
+    error: str | None
+    created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})
 
 
 _COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)

@@ -166,7 +166,7 @@ class SchedulerLoop:
         for run in await runs.list_stalled(self._db):
             if await self._enqueue(run):
                 fields = {"run_id": str(run.id), "source": run.source}
-                log.warning("enqueued a %s run that no worker works on", run.state, extra=fields)
+                log.warning("enqueued a %s run again: no worker has it", run.state, extra=fields)
 
     async def _enqueue(self, run: RunRow) -> bool:
         return await asyncio.to_thread(enqueue, self._redis, run.id, run.attempt)

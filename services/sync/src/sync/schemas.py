@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.web.health import HealthReport
-from sync.models import Run
+from sync.runs import RunRow
 from sync.states import RunState, Trigger
 
 __all__ = [
@@ -65,7 +65,7 @@ class RunOut(BaseModel):
     error: str | None = Field(description="Why it failed, for an admin.")
 
     @classmethod
-    def of(cls, run: Run) -> "RunOut":
+    def of(cls, run: RunRow) -> "RunOut":
         out = cls.model_validate(run)
         if run.started_at:
             spent = (run.finished_at or datetime.now(UTC)) - run.started_at

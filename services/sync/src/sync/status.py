@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.web.database import Database
 from sync import history, runs, timings
@@ -28,14 +27,14 @@ class _Processes:
     next_tick_at: datetime | None = None
 
 
-async def read(db: Database, session: AsyncSession, redis: Redis, settings: SyncSettings) -> StatusOut:
+async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
     """The state of all sources; without Redis, all but the liveness of its users."""
     try:
         processes = await _processes(redis, settings.source)
     except (RedisError, OSError):
         processes = _Processes()
     return StatusOut(
-        sources=await _sources(db, session, settings, processes.next_tick_at),
+        sources=await _sources(db, settings, processes.next_tick_at),
         queue=processes.queue,
         workers=processes.workers,
         scheduler=processes.scheduler,
@@ -43,15 +42,13 @@ async def read(db: Database, session: AsyncSession, redis: Redis, settings: Sync
     )
 
 
-async def _sources(
-    db: Database, session: AsyncSession, settings: SyncSettings, next_tick_at: datetime | None
-) -> list[SourceOut]:
+async def _sources(db: Database, settings: SyncSettings, next_tick_at: datetime | None) -> list[SourceOut]:
     """All sources that were ever synced, and the one of the settings."""
-    known = {it.name: (it.provider, it.url, it.succeeded_at) for it in await history.list_sources(session)}
+    known = {it.name: (it.provider, it.url, it.succeeded_at) for it in await history.list_sources(db)}
     known.setdefault(settings.source, (settings.external_api_provider, settings.source_url, None))
     sources = []
     for name, (provider, url, succeeded_at) in sorted(known.items()):
-        last, active = await history.last_run(session, name), await history.active_run(session, name)
+        last, active = await history.last_run(db, name), await history.active_run(db, name)
         ours = name == settings.source
         first = await runs.first_sync(db, name, settings.interval) if ours and succeeded_at is None else None
         sources.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import psycopg
@@ -11,6 +11,7 @@ from common.web.database import Database
 
 __all__ = ["CompiledQuery"]
 
+T = TypeVar("T")
 # With positional parameters, as `Database.fetch` takes them.
 _DIALECT = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
@@ -32,6 +33,10 @@ class CompiledQuery:
 
     async def fetch(self, db: Database, **parameters: Any) -> list[tuple[Any, ...]]:
         return await db.fetch(self.sql, self.values(**parameters))
+
+    async def fetch_as(self, kind: type[T], db: Database, **parameters: Any) -> list[T]:
+        """Each row as a `kind`, a msgspec struct whose fields are named like the columns."""
+        return await db.fetch_as(kind, self.sql, self.values(**parameters))
 
     def getter(self, *columns: str) -> Callable[[tuple[Any, ...]], Any]:
         """Reads these columns of a row: a tuple of them, of one column its value."""
