@@ -86,3 +86,14 @@ def test_the_bill_of_materials_is_that_of_the_lock() -> None:
     lock = (ROOT / "requirements-services.lock").read_text("utf-8")
     assert set(listed) == {pin.partition(" ;")[0] for pin in pins("requirements-services.lock")}
     assert sum(listed.values()) == lock.count("--hash=sha256:")
+
+
+def test_the_linter_of_the_openapi_document_is_pinned_by_its_hash() -> None:
+    wanted = json.loads((ROOT / ".ci/redocly/package.json").read_text("utf-8"))["dependencies"]
+    text = (ROOT / ".ci/redocly/package-lock.json").read_text("utf-8")
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {name.removeprefix("node_modules/"): it["version"] for name, it in packages.items()} == wanted
+    assert all(it["integrity"].startswith("sha512-") for it in packages.values())
+    assert "resolved" not in text
+    assert "http" not in text

@@ -14,6 +14,7 @@ from catalog.settings import CatalogSettings
 from common.web import body, protocol
 from common.web.errors import Unprocessable
 from common.web.middleware import AdmissionMiddleware
+from tests.fixtures import checked
 from tests.fixtures.auth import assert_problem
 from tests.fixtures.catalog import Auth
 from tests.fixtures.service import serving
@@ -210,11 +211,8 @@ class TestErrors:
             raise RuntimeError("canary-of-the-cause")
 
         monkeypatch.setattr("catalog.products.get", broken)
-        async with (
-            serving(build(catalog_settings)) as checked,
-            httpx.AsyncClient(base_url=checked.base_url) as client,  # unchecked: a 500 is undocumented
-        ):
-            answer = await client.get("/products/1")
+        async with serving(build(catalog_settings)) as client:
+            answer = await client.get("/products/1", extensions=checked.DEFECT)
         assert_problem(answer, 500)
         assert "canary" not in answer.text
         assert answer.json()["request_id"] == answer.headers["x-request-id"]

@@ -114,6 +114,14 @@ def test_another_answer_fails_the_request(
         ask(method, path, status, headers, body)
 
 
+def test_a_test_that_breaks_the_service_says_so() -> None:
+    answer = httpx.Response(500, headers=ALWAYS | {"Content-Type": "application/problem+json"}, json=problem(500))
+    with checked.Client(base_url="http://test", transport=httpx.MockTransport(lambda _: answer)) as client:
+        assert client.get("/products", extensions=checked.DEFECT).status_code == 500
+        with pytest.raises(checked.Undocumented):
+            client.get("/products")
+
+
 async def test_the_asynchronous_client_checks_too() -> None:
     answer = httpx.Response(200, headers=ALWAYS, json={})
     async with checked.AsyncClient(base_url="http://test", transport=httpx.MockTransport(lambda _: answer)) as client:
