@@ -22,7 +22,8 @@ def test_a_deployment_has_replicas_or_an_autoscaler(shape: str) -> None:
     scalers = [*only(manifests, "HorizontalPodAutoscaler"), *only(manifests, "ScaledObject")]
     scaled = {it["spec"]["scaleTargetRef"]["name"] for it in scalers}
     deployments = {it["metadata"]["name"]: it["spec"] for it in only(manifests, "Deployment")}
-    assert len(scaled) == len(scalers) and scaled <= deployments.keys()
+    assert len(scaled) == len(scalers)
+    assert scaled <= deployments.keys()
     assert {name for name, spec in deployments.items() if "replicas" not in spec} == scaled
 
 
@@ -130,7 +131,8 @@ def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> No
         registry.register(SyncGauges(monitor, settings.source))
         scraped = generate_latest(registry).decode()
     families = {it.name: it for it in text_string_to_metric_families(scraped)}
-    assert labels and [it.value for it in families[name].samples if labels.items() <= it.labels.items()] == [0.0]
+    assert labels
+    assert [it.value for it in families[name].samples if labels.items() <= it.labels.items()] == [0.0]
 
 
 @pytest.mark.parametrize(
