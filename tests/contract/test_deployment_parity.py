@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from stack import credentials
 from stack.plan import SETTINGS, Plan
 from stack.run_dir import RunDir
 from stack.servers.gateway import CADDYFILE
-from stack.servers.postgres import BOOTSTRAP_SQL
+from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
 from stack.settings import load
 from tests.contract.test_settings import PROMISED
 from tests.fixtures.stack import folder
@@ -45,13 +46,21 @@ class Process:
     health: str
 
 
-@pytest.fixture(scope="module")
-def plan() -> Iterator[Plan]:
+@contextmanager
+def planned(**given: str) -> Iterator[Plan]:
+    """What the launcher would start with these settings."""
     with folder() as path:
         run_dir = RunDir(path)
         run_dir.create()
-        given = {name: "8" for kind in SETTINGS.values() for name in names(kind)} | {"PORT": "0", "REDIS_URL": ""}
-        yield Plan.create(load(given, Path("/nowhere/.env")), run_dir, credentials.load(run_dir, given), pretty=False)
+        settings = load(given | {"PORT": "0"}, Path("/nowhere/.env"))
+        yield Plan.create(settings, run_dir, credentials.load(run_dir, given), pretty=False)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Iterator[Plan]:
+    given = {name: "8" for kind in SETTINGS.values() for name in names(kind)}
+    with planned(**given | {"REDIS_URL": ""}) as made:
+        yield made
 
 
 def names(kind: type[ServiceSettings]) -> set[str]:
@@ -109,6 +118,15 @@ def charted(*arguments: str) -> dict[str, Process]:
         health = f"{probe['port']}{probe['path']}" if probe else ""
         found[component] = Process(tuple(container["args"][2:]), frozenset(settings - PARTS), health)
     return found
+
+
+@needs_helm
+def test_a_component_has_one_name() -> None:
+    with planned() as plan:
+        assert isinstance(plan.postgres, PostgresServer)
+        launched = {spec.name for spec in (plan.postgres.spec(), *plan.servers(), *plan.services())}
+    once = {name for name in COMPOSE if name.startswith("migrate-")}
+    assert launched == COMPOSE.keys() - once == pods(render("01-minimal", *EVERYTHING)).keys() - once - TESTS
 
 
 def test_make_and_compose_start_the_same(plan: Plan) -> None:
