@@ -93,3 +93,17 @@ def test_one_more_file_is_noticed(kind: Kind, tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy/more.yaml").write_text(f"- {kind.sample}\n", "utf-8")
     assert naming(kind, tmp_path, ["deploy/more.yaml"]) == {"deploy/more.yaml"}
+
+
+def test_the_walkthrough_adds_to_what_is_there() -> None:
+    """Each block follows the name of its file; the lines around an addition stand in that file, in this order."""
+    text = PAGES["docs/walkthrough.md"]
+    blocks = list(re.finditer(r"```diff\n(.*?)```", text, re.DOTALL))
+    assert len(blocks) == 10
+    for block in blocks:
+        file = re.findall(r"`((?:\w[\w-]*/)*[\w-]+\.(?:py|yml|yaml|toml))`", text[: block.start()])[-1]
+        content = (ROOT / file).read_text("utf-8")
+        added = [line[1:] for line in block[1].splitlines() if line.startswith("+")]
+        kept = [line[1:] for line in block[1].splitlines() if not line.startswith("+")]
+        assert added
+        assert "\n".join(kept) in content, f"{file} does not have {kept}"
