@@ -94,6 +94,8 @@ GUARDS = [
         ("the signature is verified", "web/tokens.py", "json.loads(jws.verify(token, key, [ALGORITHM]))", "json.loads(jws.get_unverified_claims(token))"),
         ("a token of any length is not read", "web/tokens.py", "if len(token) > MAX_TOKEN_BYTES:", "if False:", "tests/integration/common/test_jwks.py"),
         ("roles are checked", "web/security.py", "        if not self._allowed(token):\n", "        if False:\n", PRODUCTS),
+        ("an answer says whether it may be stored", "web/middleware.py", '                    headers.append((b"cache-control", b"no-store"))\n', "                    pass\n", "tests/integration/common/test_validation.py"),
+        ("a member of an answer is documented", "web/problems.py", '        "status": status,\n', '        "status": status,\n        "code": status,\n', "tests/integration/common/test_validation.py"),
         ("credentials come before the body", "web/routing.py", "            for permission in permissions:\n                await permission(cast(StateRequest, request))\n", "", REQUESTS),
         ("a body has a size, told before", "web/body.py", "        if self._too_large:\n", "        if False:\n", REQUESTS),
         ("a body has a size, streamed", "web/body.py", "        if self._received > self._limit:\n", "        if False:\n", REQUESTS),

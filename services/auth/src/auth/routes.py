@@ -49,7 +49,7 @@ NO_STORE = [Depends(_no_store)]
 async def register(
     new: RegisterIn, caller: OptionalToken, address: Address, registration: RegistrationDep, db: WriteSession
 ) -> UserOut:
-    """Make an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
+    """Create an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
     email = Email(new.email)
     password_hash = await registration.prepare(email, new.password, new.role, address, caller)
     user = await registration.add(db, email, password_hash, new.role, caller)
@@ -63,7 +63,7 @@ async def register(
     responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
 )
 async def log_in(sent: LoginIn, address: Address, login: LoginDep, db: WriteSession) -> TokenOut:
-    """Log in. After 5 wrong passwords the account must wait at that address: 60 s, doubling up to 15 minutes."""
+    """After 5 wrong passwords the account is locked for that client address: 60 s, doubling up to 15 minutes."""
     user = await login.admit(Email(sent.email), sent.password, address)
     return await login.open_session(db, user)
 
@@ -76,7 +76,7 @@ async def log_in(sent: LoginIn, address: Address, login: LoginDep, db: WriteSess
     responses=problem_responses(401, 403),
 )
 async def me(user: CurrentUser) -> UserOut:
-    """The account of the token."""
+    """The account that the token belongs to."""
     return UserOut.model_validate(user)
 
 
@@ -102,8 +102,8 @@ async def token(
     responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
 )
 async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
-    """Trade a refresh token for a new pair. Sent again within 10 s it gives the same refresh token again, in case
-    the answer was lost; later, or when that one is used already, it ends its whole session.
+    """Exchange a refresh token for a new pair. Sent again within 10 s it returns the same new refresh token, in case
+    the answer was lost. Sent again later, or once the new one was used, it ends the whole session.
     """
     return await login.refresh(sent.refresh_token)
 
@@ -116,7 +116,7 @@ async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
     responses=problem_responses(400, 413, 415),
 )
 async def log_out(sent: RefreshIn, db: WriteSession) -> None:
-    """End the session of a refresh token. Access tokens given before run out by themselves, in minutes."""
+    """End the session of a refresh token. Its access tokens stay valid until they expire, within minutes."""
     await sessions.revoke_by_token(db, hash_token(sent.refresh_token))
 
 

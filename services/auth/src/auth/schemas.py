@@ -106,7 +106,7 @@ class RefreshIn(BaseModel):
 
 
 class TokenIn(BaseModel):
-    """The form of RFC 6749; parameters that it does not know are ignored, as that asks."""
+    """The form of RFC 6749. Unknown parameters are ignored, as the RFC requires."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -129,7 +129,7 @@ class UserOut(BaseModel):
 
 
 class ServiceTokenOut(BaseModel):
-    """A service's access token; it asks for another when this expires."""
+    """A service's access token, valid for `expires_in` seconds."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
@@ -138,7 +138,7 @@ class ServiceTokenOut(BaseModel):
 
 
 class TokenOut(BaseModel):
-    """`access_token` is for the Authorization header, for `expires_in` seconds; `refresh_token` for one refresh."""
+    """`access_token` is valid for `expires_in` seconds; `refresh_token` can be used once."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
@@ -154,7 +154,7 @@ class OAuthProblem(Problem):
 
 
 class PublicKey(TypedDict):
-    """A key that verifies access tokens (RFC 7517): `kid` is what the header of a token names."""
+    """A key that verifies access tokens (RFC 7517). The header of a token names its `kid`."""
 
     kid: str
     kty: str

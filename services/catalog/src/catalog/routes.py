@@ -45,8 +45,8 @@ Cursor = Annotated[
     str | None,
     Query(
         description=(
-            "Instead of `skip`: empty for the first page, then from `next`. Repeats nothing, and misses nothing that "
-            "was there when the first page was read; what is made meanwhile may be missed."
+            "Instead of `skip`: empty for the first page, then from `next`. Products that exist when the first page is "
+            "read are listed once each; one that is created meanwhile may be missing."
         )
     ),
 ]
@@ -94,7 +94,7 @@ async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions)
     },
 )
 async def create_product(product: ProductIn, _: CanWriteProducts, session: WriteSession) -> Response:
-    """The answer names the new product's address in `Location` and its version in `ETag`."""
+    """`Location` is the path of the new product, `ETag` its version."""
     created = await products.create(session, product)
     return _response(created, 201, Location=f"/products/{created.id}")
 
@@ -113,7 +113,7 @@ async def change_product(
 ) -> Response:
     """Fields that you leave out keep their values, and `null` clears an optional one.
 
-    On a synced product the fields whose values change are pinned: sync leaves them alone from then on.
+    On a synced product the fields whose values change are pinned: sync no longer changes them.
     """
     product = await products.get_for_update(session, product_id)
     conditions.check(products.etag(product))
@@ -130,7 +130,7 @@ async def change_product(
 async def unpin_field(
     product_id: ProductId, field: Field, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
 ) -> Response:
-    """The next sync brings the source's value back. A field that is not pinned stays as it is."""
+    """The next sync restores the source's value. A field that is not pinned stays as it is."""
     product = await products.get_for_update(session, product_id)
     conditions.check(products.etag(product))
     await products.unpin(session, product, field)

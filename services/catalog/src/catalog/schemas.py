@@ -82,9 +82,9 @@ class ProductIn(_New):  # type: ignore[misc]  # a computed base
 class ProductChange(_Changed):  # type: ignore[misc]  # a computed base
     """The fields that are to change: any of them, at least one.
 
-    A field that is left out keeps its value; `null` clears an optional one. What an answer has beside these fields
-    (`id`, `version`, `source`, times, `pinned`) may be sent back as it is stored, so that an answer can be edited and
-    sent; a value that differs from what is stored is refused.
+    A field that is left out keeps its value; `null` clears an optional one. The other fields of a product (`id`,
+    `version`, `source`, times, `pinned`) may be sent back unchanged, so that a product can be read, edited and sent; a
+    changed value is refused.
     """
 
     model_config = ConfigDict(
@@ -95,9 +95,11 @@ class ProductChange(_Changed):  # type: ignore[misc]  # a computed base
 
 
 class ProductOut(_Answered):  # type: ignore[misc]  # a computed base
-    """A product. `pinned` names the fields that sync leaves alone, since an admin changed them."""
+    """A product. `pinned` names the fields that an admin changed, which sync does not."""
 
-    source: str | None = pydantic.Field(description="The external API it comes from; null for one made here.")
+    source: str | None = pydantic.Field(
+        description="The external API it comes from; null for one that was created here."
+    )
     external_id: str | None
     version: int
     created_at: datetime

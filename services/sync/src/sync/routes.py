@@ -32,7 +32,7 @@ async def trigger_sync(
     settings: SettingsDep,
     body: TriggerIn | None = None,
 ) -> TriggerOut:
-    """Ask for a run of the source. If one is active, the answer names that one: there are never two."""
+    """Request a run of the source. If one is active already, the answer names that one: there are never two."""
     run = await runs.request(db, settings, traceparent=tracing.current_traceparent())
     after.add_task(queue.notify, settings, run.id, run.attempt)
     response.headers["Location"] = f"/sync/runs/{run.id}"

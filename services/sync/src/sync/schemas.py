@@ -24,7 +24,7 @@ __all__ = [
 
 
 class TriggerIn(BaseModel):
-    """There is nothing to choose: the body is empty, or an empty object."""
+    """There are no options: send no body, or an empty object."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {}})
 
@@ -35,7 +35,7 @@ class TriggerOut(BaseModel):
 
 
 class CountsOut(BaseModel):
-    """What became of the records of a run; until it has succeeded, `fetched` and `rejected` show its progress."""
+    """What happened to the records of a run; until it has succeeded, `fetched` and `rejected` show its progress."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -81,7 +81,7 @@ class SourceOut(BaseModel):
     active_run: RunOut | None
     last_success_at: datetime | None
     retry_at: datetime | None = Field(description="When a first sync that failed is tried again.")
-    next_tick_at: datetime | None = Field(description="Null while Redis or the scheduler is away.")
+    next_tick_at: datetime | None = Field(description="Null while Redis or the scheduler is unavailable.")
     interval_minutes: int
 
 
@@ -104,7 +104,7 @@ class SchedulerOut(BaseModel):
 
 class StatusOut(BaseModel):
     sources: list[SourceOut]
-    queue: QueueOut | None = Field(description="Null while Redis is away.")
+    queue: QueueOut | None = Field(description="Null while Redis is unavailable.")
     workers: list[WorkerOut]
     scheduler: SchedulerOut
     redis: Literal["ok", "unavailable"]

@@ -11,7 +11,7 @@ __all__ = ["HEADERS", "InvalidValue", "Problem", "ValidationProblem", "problem_r
 class Problem(TypedDict):
     """An error (RFC 9457)."""
 
-    type: Annotated[str, Field(description="The address of its description; `about:blank` where `title` says it all.")]
+    type: Annotated[str, Field(description="The address of its description, or `about:blank`.")]
     title: str
     status: int
     detail: str | None
@@ -55,14 +55,14 @@ _DESCRIPTIONS: dict[int | str, str] = {
     400: "The body is not strict JSON, or a header or `cursor` is not valid.",
     401: "The credentials are missing or not valid.",
     403: "The token does not have the role that this needs.",
-    404: "There is no such thing.",
-    409: "It exists already.",
+    404: "Not found.",
+    409: "It already exists.",
     412: "The version is not one that `If-Match` or `If-None-Match` allows; `ETag` is the current one.",
     413: "The body is too large.",
     415: "The body has the wrong media type, charset or encoding.",
     422: "The input is not valid.",
     429: "Too many attempts.",
-    503: "A dependency does not answer, or too much is asked at once. Safe to try again.",
+    503: "A dependency is unavailable, or there are too many requests. Safe to retry.",
     "default": "Any other error: 405, 408, 413, 414, 431, or 500.",
 }
 _HEADERS: dict[int | str, tuple[str, ...]] = {
