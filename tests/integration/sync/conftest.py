@@ -14,11 +14,10 @@ import pytest
 import redis
 
 from catalog.settings import CatalogSettings
-from common import migrations
 from stack.servers.valkey import ValkeyServer
 from sync.settings import SyncSettings
-from tests.fixtures.catalog import Auth
-from tests.fixtures.databases import role_url
+from tests.fixtures.catalog import Auth, empty
+from tests.fixtures.databases import Database, dsn
 from tests.fixtures.processes import SECRET, Process, Start, environment_of, run_process, until_healthy
 from tests.fixtures.stack import folder
 
@@ -44,8 +43,8 @@ class Feed:
         query = parse_qs(urlsplit(target).query)
         limit, skip = int(query["limit"][0]), int(query["skip"][0])
         self.asked.append(skip)
-        if told := self.before(skip):
-            return told
+        if scripted := self.before(skip):
+            return scripted
         page = self.products[skip : skip + limit]
         body = {"products": page, "total": len(self.products), "skip": skip, "limit": len(page)}
         return 200, json.dumps(body).encode()
@@ -99,13 +98,9 @@ class Gate:
 
 
 @pytest.fixture(scope="session")
-def sync_database(postgres: str) -> str:
+def sync_database(database: Database) -> str:
     """The URL of sync_svc, its schema at head."""
-    url = role_url(postgres, "sync")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", url)
-        migrations.upgrade("sync")
-    return url
+    return database("sync")
 
 
 @pytest.fixture
@@ -152,9 +147,8 @@ def catalog_process(catalog_settings: CatalogSettings) -> Iterator[str]:
 @pytest.fixture
 def products(catalog_settings: CatalogSettings) -> Iterator[psycopg.Connection[Any]]:
     """A connection to the catalog's empty tables."""
-    with psycopg.connect(catalog_settings.database_url.get_secret_value(), autocommit=True) as connection:
-        for table in ("products", "product_counts", "imports", "import_rows", "import_rejects"):
-            connection.execute(f"DELETE FROM catalog.{table}")
+    with psycopg.connect(dsn(catalog_settings), autocommit=True) as connection:
+        empty(connection)
         yield connection
 
 

@@ -109,7 +109,8 @@ class TestTrigger:
 class TestRuns:
     async def test_unknown_run(self, api: httpx.AsyncClient, auth_process: Auth) -> None:
         answer = await api.get(f"/sync/runs/{uuid4()}", headers=auth_process.admin)
-        assert answer.status_code == 404 and answer.json()["type"].endswith("run-not-found")
+        assert answer.status_code == 404
+        assert answer.json()["type"].endswith("run-not-found")
         assert (await api.get("/sync/runs/7", headers=auth_process.admin)).status_code == 422
 
     async def test_duration_is_from_start_to_end(self, api: httpx.AsyncClient, auth_process: Auth, rows: Rows) -> None:

@@ -28,7 +28,8 @@ class TestSource:
         until(worker.healthy)
         failed, injected = done(worker, rows, valkey)
         assert failed["state"] == "failed"
-        assert failed["error"].startswith("page 1: ProviderUnavailable: ") and " answered 503: " in failed["error"]
+        assert failed["error"].startswith("page 1: ProviderUnavailable: ")
+        assert " answered 503: " in failed["error"]
         assert (injected, feed.asked, names(products)) == (3, [], {})
 
     def test_retries_make_up_for_a_share(

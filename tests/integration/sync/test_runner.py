@@ -101,7 +101,8 @@ class TestPages:
 
         run = await runs.request(bench.db, bench.settings)
         claimed = await runs.claim(bench.db, run.id)
-        assert claimed and claimed.fence
+        assert claimed
+        assert claimed.fence
         staged = await CatalogClient(bench.settings, bench.http).open(run.source, run.id, claimed.fence)
         await staged.stage(Page(items=items(1, 10), next_cursor="a"))
         await staged._stage(list(items(11, 500)), [], staged._next_chunk())
@@ -188,7 +189,9 @@ class TestBadProvider:
             yield Page(items=())
 
         result = await bench.run(pages)
-        assert result.outcome == "failed" and result.error and result.error.endswith("minutes after its start")
+        assert result.outcome == "failed"
+        assert result.error
+        assert result.error.endswith("minutes after its start")
 
     async def test_the_clock_counts_from_the_first_attempt(self, bench: Bench, rows: Rows) -> None:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
@@ -252,7 +255,8 @@ class TestCatalog:
         catalog._token, catalog._expires = "not a token", float("inf")
         run = await runs.request(bench.db, bench.settings)
         staged = await catalog.open(run.source, run.id, 1)
-        assert staged.cursor is None and catalog._token != "not a token"
+        assert staged.cursor is None
+        assert catalog._token != "not a token"
 
     async def test_it_waits_for_catalog_and_then_gives_up(self, bench: Bench, settings_of: Make) -> None:
         async def pages(cursor: str | None) -> AsyncIterator[Page]:
@@ -272,7 +276,9 @@ class TestCatalog:
 
         bench.settings = wrong
         result = await asyncio.wait_for(bench.run(pages), 60)
-        assert result.outcome == "failed" and result.error and result.error.startswith("auth answers 401")
+        assert result.outcome == "failed"
+        assert result.error
+        assert result.error.startswith("auth answers 401")
 
     async def test_server_errors_are_repeated(self, bench: Bench) -> None:
         answers = [503, 500, 429, 200]
@@ -311,7 +317,7 @@ POINTS = "[products.providers]\nstuck = evil:Stuck\nleaves = evil:Leaves\n"
 
 
 class TestInstalledProvider:
-    @pytest.mark.parametrize("name, within", [("leaves", 15), ("stuck", 35)])
+    @pytest.mark.parametrize(("name", "within"), [("leaves", 15), ("stuck", 35)])
     def test_one_that_kills_or_blocks_its_process_is_counted_and_the_worker_lives(
         self, launch: Launch, rows: Rows, tmp_path: Any, name: str, within: int
     ) -> None:

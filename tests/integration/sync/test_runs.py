@@ -115,7 +115,11 @@ class TestLease:
         old = await claimed(dbs[0], settings)
         expire(rows)
         new = await runs.claim(dbs[1], old.id)
-        assert new and old.fence and new.fence and new.fence > old.fence and new.attempt == 2
+        assert new
+        assert old.fence
+        assert new.fence
+        assert new.fence > old.fence
+        assert new.attempt == 2
         before = rows.execute("SELECT * FROM sync.runs").fetchall()
         assert not await runs.renew(dbs[0], old, pages=9, counts=Counts(fetched=9, rejected=9))
         assert not await runs.finish(dbs[0], old, pages=9, counts=Counts(9), error="no")
@@ -139,7 +143,9 @@ class TestLease:
         waiting = await runs.request(dbs[1], settings)
         assert (waiting.id, waiting.state) == (run.id, RunState.QUEUED)
         again = await runs.claim(dbs[1], run.id)
-        assert again and again.attempt == 2 and again.started_at == run.started_at
+        assert again
+        assert again.attempt == 2
+        assert again.started_at == run.started_at
 
     async def test_an_ended_run_cannot_be_claimed(
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows

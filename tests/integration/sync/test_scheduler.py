@@ -56,7 +56,9 @@ class TestSchedule:
         assert rows.execute("SELECT trigger, state FROM sync.runs").fetchall() == [("initial", "queued")]
         assert open_queue(valkey).count == 1
         at = valkey.zscore(ENTRIES, TICK)
-        assert at and at % 1800 == 0 and 0 < at - time.time() <= 1800
+        assert at
+        assert at % 1800 == 0
+        assert 0 < at - time.time() <= 1800
         assert valkey.zcard(ENTRIES) == 1
         assert valkey.ttl(f"rq:job:{TICK}") == -1
 
@@ -84,7 +86,9 @@ class TestSchedule:
             end("failed")
             assert await passed(pause - 2) == number
             first = await runs.first_sync(db, settings.source, settings.interval)
-            assert first.retry_at and not first.due and not first.done
+            assert first.retry_at
+            assert not first.due
+            assert not first.done
             assert await passed(3) == number + 1
         end("succeeded")
         assert await passed(100_000) == 11
@@ -106,7 +110,9 @@ class TestSchedule:
         assert valkey.zscore(ENTRIES, TICK) == at
         await SchedulerLoop(settings_of(sync_interval_minutes=10), valkey, db).run_pass()
         changed = valkey.zscore(ENTRIES, TICK)
-        assert changed != at and changed and changed % 600 == 0
+        assert changed != at
+        assert changed
+        assert changed % 600 == 0
 
     async def test_flushed_redis_heals(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
@@ -124,7 +130,8 @@ class TestSchedule:
         await schedulers[0].run_pass()
         valkey.delete(f"rq:job:{TICK}")
         await schedulers[1].run_pass()
-        assert valkey.exists(f"rq:job:{TICK}") and valkey.zscore(ENTRIES, TICK)
+        assert valkey.exists(f"rq:job:{TICK}")
+        assert valkey.zscore(ENTRIES, TICK)
 
     async def test_an_overdue_source_is_ticked_at_once(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"
@@ -136,7 +143,8 @@ class TestSchedule:
         await schedulers[0].run_pass()
         assert open_queue(valkey).job_ids == [TICK]
         at = valkey.zscore(ENTRIES, TICK)
-        assert at and at > time.time()
+        assert at
+        assert at > time.time()
 
     async def test_a_due_tick_waits_once_however_often_it_is_due(
         self, schedulers: list[SchedulerLoop], rows: Rows, valkey: "redis.Redis"

@@ -46,7 +46,8 @@ class TestTick:
         )
         assert worker.figure('products_sync_run_duration_seconds_count{source="dummyjson"}') == 1
         # No message for the run besides.
-        assert valkey.keys("products:sync:enqueued:*") == [] and open_queue(valkey).count == 0
+        assert valkey.keys("products:sync:enqueued:*") == []
+        assert open_queue(valkey).count == 0
         send_tick(valkey)
         until(lambda: ticks(worker, "skipped") == 1)
         assert states(rows) == [("schedule", "succeeded", 1)]
@@ -87,7 +88,8 @@ class TestTick:
         assert (ticks(worker, "claimed"), ticks(worker, "failed")) == (1, 0)
         launch("schedule")
         until(lambda: states(rows) == [("schedule", "succeeded", 2)])
-        assert len(names(products)) == 194 and ticks(worker, "claimed") == 1
+        assert len(names(products)) == 194
+        assert ticks(worker, "claimed") == 1
 
     def test_a_worker_that_has_to_end_passes_its_run_on(
         self, launch: Launch, rows: Rows, valkey: "redis.Redis", feed: Feed

@@ -43,7 +43,8 @@ def state(rows: Rows, run_id: UUID) -> str:
 def run(rows: Rows, run_id: UUID) -> dict[str, Any]:
     cursor = rows.execute("SELECT * FROM sync.runs WHERE id = %s", [run_id])
     row = cursor.fetchone()
-    assert row and cursor.description
+    assert row
+    assert cursor.description
     return dict(zip((column.name for column in cursor.description), row, strict=True))
 
 
@@ -97,7 +98,8 @@ class TestRun:
         run_id = ask(rows, valkey)
         until(lambda: state(rows, run_id) == "succeeded")
         assert (run(rows, run_id)["fetched"], run(rows, run_id)["rejected"]) == (194, 1)
-        assert "4" not in names(products) and len(names(products)) == 193
+        assert "4" not in names(products)
+        assert len(names(products)) == 193
 
 
 class TestBadSource:
@@ -230,7 +232,8 @@ class TestCrash:
         frozen.process.send_signal(signal.SIGCONT)
         until(lambda: any(line["message"] == "run lost" for line in frozen.lines()))
         assert run(rows, run_id) == done
-        assert done["attempt"] == 2 and len(names(products)) == 194
+        assert done["attempt"] == 2
+        assert len(names(products)) == 194
 
     def test_sigterm_in_mid_run_hands_it_back(
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
@@ -245,7 +248,8 @@ class TestCrash:
         until(lambda: worker.process.poll() is not None, 10)
         print(f"gone after {time.monotonic() - began:.1f} s")
         assert worker.process.returncode == 0
-        assert state(rows, run_id) == "queued" and run(rows, run_id)["pages"] == 1
+        assert state(rows, run_id) == "queued"
+        assert run(rows, run_id)["pages"] == 1
         gate.opened.set()
         # No scheduler runs here: the word was passed on.
         launch("work")
@@ -324,7 +328,8 @@ class TestHealth:
         feed.before = gate
         ask(rows, valkey)
         assert gate.reached.wait(30)
-        assert before in backends(rows) and len(backends(rows)) == 2
+        assert before in backends(rows)
+        assert len(backends(rows)) == 2
         horse(worker).kill()
         gate.opened.set()
         until(lambda: worker.figure('products_sync_runs_total{outcome="killed",source="dummyjson"}') == 1)

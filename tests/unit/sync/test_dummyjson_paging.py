@@ -1,5 +1,7 @@
 """DummyJSON: answers that are no page, and where a source that lies about its pages ends."""
 
+import contextlib
+
 import httpx
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 
 from sync.providers import (
     ProviderAnswerInvalid,
-    ProviderError,
     ProviderMisconfigured,
     ProviderPagingError,
 )
@@ -180,12 +181,11 @@ class TestLyingPaging:
             return answer(records(skip, skip + limit), skip + 1_000)
 
         cursor: str | None = None
-        yielded = 0
+        for _ in range(5):
+            page = await anext(provider(serve, page_size=10, max_pages=5).pages(cursor))
+            cursor = page.next_cursor
         with pytest.raises(ProviderPagingError, match="No end after 5 pages"):
-            while True:
-                page = await anext(provider(serve, page_size=10, max_pages=5).pages(cursor))
-                cursor, yielded = page.next_cursor, yielded + 1
-        assert yielded == 5
+            await anext(provider(serve, page_size=10, max_pages=5).pages(cursor))
 
     async def test_the_caps_are_inclusive(self) -> None:
         def serve(request: httpx.Request) -> httpx.Response:
@@ -211,8 +211,6 @@ class TestLyingPaging:
             calls += 1
             return answer(records(start, start + count), total)
 
-        try:
+        with contextlib.suppress(ProviderPagingError):
             await read(serve, page_size=10, max_pages=10, max_records=200)
-        except ProviderError as error:
-            assert isinstance(error, ProviderPagingError)
         assert calls <= 11

@@ -27,7 +27,8 @@ def test_reports_are_what_was_sent() -> None:
         pipe.send(report)
     received = pipe.receive()
     assert received == [TICK, RUN, JobEnded()]
-    assert isinstance(received[1], RunResult) and received[1].outcome is Outcome.RELEASED
+    assert isinstance(received[1], RunResult)
+    assert received[1].outcome is Outcome.RELEASED
 
 
 def test_a_job_that_was_killed_has_told_what_it_told() -> None:

@@ -36,4 +36,5 @@ def test_a_text_is_one_of_its_enum(kind: Any) -> None:
 
 
 def test_a_run_is_active_or_has_ended() -> None:
-    assert {*ACTIVE, *ENDED} == set(RunState) and not {*ACTIVE} & {*ENDED}
+    assert {*ACTIVE, *ENDED} == set(RunState)
+    assert not {*ACTIVE} & {*ENDED}

@@ -36,7 +36,7 @@ def test_defaults(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("SYNC_CLIENT_SECRET", "short"),
         ("SYNC_INTERVAL_MINUTES", "0"),
@@ -77,4 +77,5 @@ def test_secrets_of_the_source_do_not_show(environment: pytest.MonkeyPatch) -> N
     environment.setenv("EXTERNAL_API_URL", "https://me:hunter2@api.example:8443/v1/products?key=abc")
     settings = load_settings(SyncSettings)
     assert settings.source_url == "https://api.example:8443/v1/products"
-    assert "hunter2" not in repr(settings) and "abc" not in repr(settings)
+    assert "hunter2" not in repr(settings)
+    assert "abc" not in repr(settings)
