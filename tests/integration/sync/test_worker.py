@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from stack.servers.valkey import ValkeyServer
 from sync import queue
@@ -310,8 +311,11 @@ class TestWithoutRedis:
             connection = queue.connect(settings_of(redis_url=own_valkey.url()))
             worker = SyncWorker(settings_of(redis_url=own_valkey.url()), connection, ShutdownFlag())
             job = open_queue(connection).enqueue("sync.jobs.run", "x")
+        killed = {"source": "dummyjson", "outcome": "killed"}
+        before = REGISTRY.get_sample_value("products_sync_runs_total", killed)
         with pytest.raises(redis.exceptions.ConnectionError):
             worker.execute_job(job, open_queue(connection))
+        assert REGISTRY.get_sample_value("products_sync_runs_total", killed) == before
 
 
 class TestHealth:

@@ -8,7 +8,7 @@ __all__ = ["UnreliableSource"]
 
 
 class UnreliableSource(httpx.AsyncHTTPTransport):
-    """The way to an external API, of whose answers some are a 503. It takes no proxy."""
+    """A transport to the external API that answers a share of the requests with 503 itself. It takes no proxy."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(503) if faults.should_fail("source") else await super().handle_async_request(request)

@@ -64,7 +64,7 @@ class SyncWorker(Worker):
         self._settings = settings
         self._shutdown_flag = shutdown
         self._parent = os.getpid()
-        self._reports: ReportPipe
+        self._reports: ReportPipe | None = None
 
     def check_for_suspension(self, burst: bool) -> None:
         """End if the signal came before RQ listened to it."""
@@ -79,14 +79,14 @@ class SyncWorker(Worker):
         self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
     def set_shutdown_requested_date(self) -> None:
-        """Not told to Redis, which may be away when we have to end."""
+        """Not stored: Redis may be away when the process has to end."""
 
     def request_stop(self, signum: int, frame: Any) -> None:
         self._shutdown_flag.requested = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
-        """Let the job at hand finish its page and hand its run back."""
+        """Let the job at hand finish its page and release its run."""
         if self.horse_pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGTERM)
@@ -107,13 +107,16 @@ class SyncWorker(Worker):
     def execute_job(self, job: Any, queue: Any) -> None:
         """Fork, wait, count."""
         began = time.monotonic()
-        self._reports = ReportPipe()
+        self._reports = None
         try:
             super().execute_job(job, queue)
         finally:
-            self._count(job, self._reports.receive(), time.monotonic() - began)
+            # None where Redis has gone before the fork.
+            if self._reports:
+                self._count(job, self._reports.receive(), time.monotonic() - began)
 
     def fork_work_horse(self, job: Any, queue: Any) -> None:
+        self._reports = ReportPipe()
         super().fork_work_horse(job, queue)
         self._reports.close_writer()
 
@@ -132,6 +135,7 @@ class SyncWorker(Worker):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def perform_job(self, job: Any, queue: Any, execution: Any) -> bool:
+        assert self._reports
         job.reports = self._reports
         try:
             return super().perform_job(job, queue, execution)
