@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jwk
 
-from auth.keys import Wrapping
+from auth.keys import KeyWrapper
 from tests.fixtures.auth import SECRET, SYNC_SECRET, assert_problem, bearer, tokens
 
 JWS = dict[str, Any]
@@ -31,7 +31,7 @@ class Forge:
         self.claims: JWS = json.loads(_decode(body))
         row = db.execute("SELECT kid, private_key, public_jwk FROM auth.signing_keys").fetchone()
         assert row is not None
-        pem = Wrapping(SECRET).unwrap(row[0], row[1])
+        pem = KeyWrapper(SECRET).unwrap(row[0], row[1])
         assert pem is not None
         self.private = jwk.construct(pem, "ES256")
         self.public_jwk = row[2]

@@ -120,9 +120,9 @@ async def test_tokens_are_signed_and_verified_while_postgres_is_away(
     try:
         for _ in range(3):
             # As if the time had come to read them again.
-            ring._due = float("-inf")
+            ring._expires = float("-inf")
             assert (await ring.jwks())["keys"]
-            ring._due = float("-inf")
+            ring._expires = float("-inf")
             assert jws.verify(
                 await ring.sign(AccessToken(subject="y", role=Role.USER, expires_at=2**31)),
                 (await ring.jwks())["keys"][0],

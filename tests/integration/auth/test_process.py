@@ -15,6 +15,7 @@ from auth.emails import Email
 from auth.registration import ensure_admin
 from auth.settings import AuthSettings
 from common.web.database import Database
+from common.web.tokens import Role
 from tests.fixtures import checked
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
 from tests.fixtures.processes import Start, environment_of, inherited, until_healthy
@@ -97,7 +98,7 @@ async def test_the_last_admin_is_deleted_only_by_force(
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "the last admin" in refused.stderr
     assert "--force" in refused.stderr
-    assert "whoever registers first with the role admin becomes one" in refused.stderr
+    assert "the first to register with the role admin becomes one" in refused.stderr
     assert auth_db.execute("SELECT count(*) FROM auth.users").fetchone() == (1,)
     assert auth(env, "delete-user", "two@example.com", "--force").returncode == 0
     assert auth_db.execute("SELECT count(*) FROM auth.users").fetchone() == (0,)
@@ -108,8 +109,9 @@ async def test_an_account_that_becomes_admin_keeps_its_password(
 ) -> None:
     db = Database(auth_settings, application="test")
     async with db.transaction() as session:
-        await users.add(session, email=Email("ada@example.com"), password_hash="kept", role="user")
-    assert await ensure_admin(db, Email("ada@example.com"), "new") == "is an admin now; the password is unchanged"
+        await users.add(session, email=Email("ada@example.com"), password_hash="kept", role=Role.USER)
+        done = await ensure_admin(session, Email("ada@example.com"), "new")
+    assert done == "is an admin now; the password is unchanged"
     await db.close()
     assert auth_db.execute("SELECT role, password_hash FROM auth.users").fetchall() == [("admin", "kept")]
 

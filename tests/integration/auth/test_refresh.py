@@ -108,7 +108,7 @@ async def test_what_has_ended_is_deleted_by_age(
     auth_db.execute("UPDATE auth.refresh_tokens SET used_at = now() - interval '8 days' WHERE used_at IS NOT NULL")
     db = Database(auth_settings, application="test")
     try:
-        await sessions.delete_ended(db)
+        await sessions.delete_old(db)
     finally:
         await db.close()
     assert auth_db.execute("SELECT count(*) FROM auth.sessions").fetchone() == (1,)

@@ -12,12 +12,13 @@ import pytest
 
 from auth.app import build
 from auth.emails import Email
-from auth.limits import Limits
 from auth.passwords import Passwords
 from auth.registration import Registration
 from auth.settings import AuthSettings
+from auth.throttle import LoginThrottle
 from common.redis_client import connect
 from common.web.database import Database
+from common.web.tokens import Role
 from tests.fixtures.auth import PASSWORD, assert_problem, bearer, login, register, retry_while_unavailable, tokens
 from tests.fixtures.service import serving
 
@@ -51,10 +52,10 @@ async def test_a_second_admin_waits_until_the_first_is_decided(
 ) -> None:
     """The first one's transaction stays open: nobody else may find that there is no admin meanwhile."""
     db = Database(auth_settings, application="first")
-    limits = Limits(connect(auth_settings), pepper="x", registrations_per_minute=1000, logins_per_minute=1000)
-    first = Registration("first", Passwords(), limits)
+    throttle = LoginThrottle(connect(auth_settings), pepper="x", registrations_per_minute=1000, logins_per_minute=1000)
+    first = Registration("first", Passwords(), throttle)
     async with db.transaction() as session:
-        await first.add(session, Email("first@example.com"), "hash", "admin", None)
+        await first.add(session, Email("first@example.com"), "hash", Role.ADMIN, None)
         second = asyncio.create_task(register(auth, "second@example.com", role="admin"))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND application_name = 'auth'"
         async with asyncio.timeout(60):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auth.passwords import NOBODYS, Passwords, cpus
-from auth.turns import Turns
+from auth.fair_queue import FairQueue
+from auth.passwords import DUMMY_HASH, Passwords, cpus
 from common.web.errors import Unavailable
 
 
@@ -30,8 +30,8 @@ async def test_only_the_password_matches(passwords: Passwords) -> None:
 
 async def test_nobodys_hash_costs_what_others_cost(passwords: Passwords) -> None:
     hashed = await passwords.hash("the password of nobody")
-    assert NOBODYS.split("$")[:4] == hashed.split("$")[:4]
-    assert await passwords.verify("the password of nobody", NOBODYS)
+    assert DUMMY_HASH.split("$")[:4] == hashed.split("$")[:4]
+    assert await passwords.verify("the password of nobody", DUMMY_HASH)
 
 
 async def test_nobody_has_no_password(passwords: Passwords) -> None:
@@ -39,7 +39,7 @@ async def test_nobody_has_no_password(passwords: Passwords) -> None:
 
 
 async def test_a_full_queue_is_refused_and_empties(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Turns, "QUEUE", 2)
+    monkeypatch.setattr(FairQueue, "MAX_WAITING", 2)
     many = [passwords.verify("x", None) for _ in range(40)]
     outcomes = await asyncio.gather(*many, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
@@ -74,55 +74,73 @@ def test_there_are_4_threads_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     made.close()
 
 
-class TestTurns:
-    async def test_accounts_and_addresses_take_turns(self) -> None:
-        turns, order = Turns(1), []
-        await turns.begin("first", "x")
+class TestFairQueue:
+    async def test_accounts_and_addresses_take_queue(self) -> None:
+        queue, order = FairQueue(1), []
+        await queue.acquire("first", "x")
 
         async def one(account: str, address: str) -> None:
-            await turns.begin(account, address)
+            await queue.acquire(account, address)
             order.append(account)
-            turns.end()
+            queue.release()
 
         asked = [("a", "x")] * 3 + [("b", "x")] + [("c", "y")] * 2
         tasks = [asyncio.create_task(one(*who)) for who in asked]
         await asyncio.sleep(0)
-        turns.end()
+        queue.release()
         await asyncio.gather(*tasks)
         assert order == ["a", "c", "b", "c", "a", "a"]
 
     async def test_room_is_made_at_the_cost_of_who_has_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Turns, "QUEUE", 4)
-        turns = Turns(1)
-        await turns.begin("first", "x")
-        crowd = [asyncio.create_task(turns.begin("crowd", "x")) for _ in range(4)]
+        monkeypatch.setattr(FairQueue, "MAX_WAITING", 4)
+        queue = FairQueue(1)
+        await queue.acquire("first", "x")
+        crowd = [asyncio.create_task(queue.acquire("crowd", "x")) for _ in range(4)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await turns.begin("crowd", "x")
-        others = [asyncio.create_task(turns.begin(account, "x")) for account in ("ada", "bob")]
-        elsewhere = asyncio.create_task(turns.begin("crowd", "y"))
+            await queue.acquire("crowd", "x")
+        others = [asyncio.create_task(queue.acquire(account, "x")) for account in ("ada", "bob")]
+        elsewhere = asyncio.create_task(queue.acquire("crowd", "y"))
         for _ in range(3):
             await asyncio.sleep(0)
         refused = [task for task in crowd if task.done()]
         assert len(refused) == 3
         assert all(isinstance(task.exception(), Unavailable) for task in refused)
         for _ in range(4):
-            turns.end()
+            queue.release()
         await asyncio.gather(*others, elsewhere, *(task for task in crowd if task not in refused))
 
     async def test_a_place_that_was_given_up_goes_to_the_next(self) -> None:
-        turns = Turns(1)
-        await turns.begin("a", "x")
-        waiting = [asyncio.create_task(turns.begin(account, "x")) for account in ("b", "c", "d")]
+        queue = FairQueue(1)
+        await queue.acquire("a", "x")
+        waiting = [asyncio.create_task(queue.acquire(account, "x")) for account in ("b", "c", "d")]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        turns.end()
+        queue.release()
         waiting[1].cancel()
         await asyncio.wait(waiting)
         assert waiting[2].done()
         assert waiting[2].exception() is None
-        turns.end()
-        await turns.begin("e", "x")
+        queue.release()
+        await queue.acquire("e", "x")
+
+    async def test_one_who_is_displaced_and_cancelled_gives_nothing_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FairQueue, "MAX_WAITING", 2)
+        queue = FairQueue(1)
+        await queue.acquire("first", "x")
+        crowd = [asyncio.create_task(queue.acquire("crowd", "x")) for _ in range(2)]
+        await asyncio.sleep(0)
+        other = asyncio.create_task(queue.acquire("other", "x"))
+        await asyncio.sleep(0)
+        crowd[1].cancel()
+        await asyncio.wait({crowd[1]})
+        queue.release()
+        await crowd[0]
+        assert not other.done()
+        queue.release()
+        await other
+        queue.release()
+        assert queue._free == 1
 
 
 async def test_the_event_loop_goes_on(passwords: Passwords) -> None:

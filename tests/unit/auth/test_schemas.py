@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from auth.emails import Email
-from auth.schemas import LoginIn, RefreshIn, RegisterIn, TokenIn, accept_email, accept_password
+from auth.schemas import LoginIn, RefreshIn, RegisterIn, TokenIn, validate_email, validate_password
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from auth.schemas import LoginIn, RefreshIn, RegisterIn, TokenIn, accept_email, 
     ],
 )
 def test_emails(sent: str, key: str) -> None:
-    typed = accept_email(sent)
+    typed = validate_email(sent)
     assert typed == unicodedata.normalize("NFC", sent)
     assert Email(typed).key == key
     assert Email(key).key == key
@@ -69,22 +69,22 @@ def test_emails(sent: str, key: str) -> None:
 )
 def test_what_is_no_email(sent: str) -> None:
     with pytest.raises(ValidationError):
-        accept_email(sent)
+        validate_email(sent)
 
 
 @pytest.mark.parametrize(("sent", "good"), [("x" * 7, False), ("x" * 8, True), ("x" * 128, True), ("x" * 129, False)])
 def test_length_of_passwords(sent: str, good: bool) -> None:
     if good:
-        assert accept_password(sent) == sent
+        assert validate_password(sent) == sent
     else:
         with pytest.raises(ValidationError):
-            accept_password(sent)
+            validate_password(sent)
 
 
 def test_length_counts_what_is_seen() -> None:
-    assert accept_password("e\u0301" * 128) == "\u00e9" * 128
+    assert validate_password("e\u0301" * 128) == "\u00e9" * 128
     with pytest.raises(ValidationError):
-        accept_password("e\u0301" * 7)
+        validate_password("e\u0301" * 7)
 
 
 def test_a_login_may_send_any_short_text() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from auth.schemas import LoginIn, RefreshIn, RegisterIn, TokenIn
 from catalog.schemas import ProductChange, ProductIn
 from common.web.errors import Unprocessable
+from common.web.tokens import Role
 from common.web.validation import unprocessable
 from sync.schemas import TriggerIn
 
@@ -28,7 +29,8 @@ class Model(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=5, pattern="^[a-z]*$")] = "a"
     count: Annotated[StrictInt, Field(ge=1, le=500)] = 1
     price: Annotated[Decimal, Field(gt=0, le=Decimal("9999999999.99"), decimal_places=2)] = Decimal(1)
-    role: Literal["user", "admin"] = "user"
+    role: Literal[Role.USER, Role.ADMIN] = Role.USER
+    kind: Literal["round", "square"] = "round"
     attributes: dict[str, Any] = {}
     id: UUID = UUID(int=0)
 
@@ -56,10 +58,11 @@ def refused(model: type[BaseModel], value: Any) -> Unprocessable | None:
         ({"price": Decimal(10**10)}, "#/price", "must be at most 9999999999.99"),
         ({"price": Decimal("0.001")}, "#/price", "must have at most 2 decimals"),
         ({"role": "root"}, "#/role", "must be 'user' or 'admin'"),
+        ({"kind": "flat"}, "#/kind", "must be 'round' or 'square'"),
         ({"attributes": []}, "#/attributes", "must be an object"),
         ({"id": "7"}, "#/id", "must be a UUID"),
-        ({"nmae": "a"}, "#/nmae", "unknown field; known here: name, count, price, role, attributes, id"),
-        ({"a/b~c": 1}, "#/a~1b~0c", "unknown field; known here: name, count, price, role, attributes, id"),
+        ({"nmae": "a"}, "#/nmae", "unknown field; known here: name, count, price, role, kind, attributes, id"),
+        ({"a/b~c": 1}, "#/a~1b~0c", "unknown field; known here: name, count, price, role, kind, attributes, id"),
     ],
 )
 def test_each_rule_has_its_sentence(value: Any, pointer: str, detail: str) -> None:

@@ -5,14 +5,14 @@ import asyncio
 import getpass
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
 
-# The rest is imported when needed, so that help and a refusal come at once.
+# The rest is imported when needed, so that --help and refused settings take no time.
 from auth.settings import AuthSettings
 from common.settings import load_settings
 
-CREATE_ADMIN = """Make an account with the role admin. The password comes from AUTH_ADMIN_PASSWORD, else from stdin;
-on a terminal it is asked for. An account that exists becomes an admin and keeps its password."""
+CREATE_ADMIN = """Create an account with the role admin. The password is AUTH_ADMIN_PASSWORD, else the first line of
+stdin; on a terminal it is asked for. An existing account becomes an admin and keeps its password."""
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
     commands.add_parser("migrate", help="bring the schema `auth` to its newest revision")
-    create = commands.add_parser("create-admin", help="make EMAIL an admin, unless it is one", description=CREATE_ADMIN)
+    create = commands.add_parser("create-admin", help="make EMAIL an admin", description=CREATE_ADMIN)
     create.add_argument("email", metavar="EMAIL")
     delete = commands.add_parser("delete-user", help="delete the account EMAIL and its sessions")
     delete.add_argument("email", metavar="EMAIL")
-    delete.add_argument("--force", action="store_true", help="also the last admin")
+    delete.add_argument("--force", action="store_true", help="delete even the last admin")
     arguments = parser.parse_args()
     settings = load_settings(AuthSettings)
     if arguments.command == "serve":
@@ -44,53 +44,57 @@ def main() -> None:
         asyncio.run(_delete_user(settings, arguments.email, force=arguments.force))
 
 
-async def _create_admin(settings: AuthSettings, typed: str) -> None:
+async def _create_admin(settings: AuthSettings, address: str) -> None:
     from auth.emails import Email
     from auth.passwords import Passwords
     from auth.registration import ensure_admin
-    from auth.schemas import accept_email, accept_password
+    from auth.schemas import validate_email, validate_password
     from common.web.database import Database
 
-    email = Email(_accepted("email", accept_email, typed))
-    password = _accepted("password", accept_password, _password())
+    email = Email(_validated("create-admin", "email", validate_email, address))
+    password = _validated("create-admin", "password", validate_password, _read_password())
     passwords, db = Passwords(), Database(settings, application="auth create-admin")
     try:
-        done = await ensure_admin(db, email, await passwords.hash(password))
+        password_hash = await passwords.hash(password)
+        async with db.transaction() as session:
+            done = await ensure_admin(session, email, password_hash)
     finally:
         passwords.close()
         await db.close()
     sys.stdout.write(f"{email} {done}\n")
 
 
-async def _delete_user(settings: AuthSettings, typed: str, *, force: bool) -> None:
+async def _delete_user(settings: AuthSettings, address: str, *, force: bool) -> None:
     from auth.emails import Email
     from auth.registration import delete_user
-    from auth.schemas import accept_email
+    from auth.schemas import validate_email
     from common.web.database import Database
 
-    email = Email(_accepted("email", accept_email, typed, command="delete-user"))
+    email = Email(_validated("delete-user", "email", validate_email, address))
     db = Database(settings, application="auth delete-user")
     try:
-        refusal = await delete_user(db, email, settings.admin_registration, force=force)
+        async with db.transaction() as session:
+            refusal = await delete_user(session, email, settings.admin_registration, force=force)
     finally:
         await db.close()
     if refusal:
         sys.exit(f"delete-user: {refusal}")
-    sys.stdout.write(f"{email} is deleted; its access tokens end within ACCESS_TOKEN_SECONDS\n")
+    sys.stdout.write(f"{email} is deleted; its access tokens expire within ACCESS_TOKEN_SECONDS\n")
 
 
-def _accepted(name: str, accept: Any, value: str, command: str = "create-admin") -> str:
+def _validated(command: str, name: str, validate: Callable[[str], str], value: str) -> str:
+    """The value as `validate` returns it; ends the process if it is not valid, without repeating it."""
     from pydantic import ValidationError
 
     try:
-        return str(accept(value))
+        return validate(value)
     except ValidationError as error:
-        fault = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
-        sys.stderr.write(f"{command}: {name}: {fault}\n")
+        message = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
+        sys.stderr.write(f"{command}: {name}: {message}\n")
         sys.exit(2)
 
 
-def _password() -> str:
+def _read_password() -> str:
     if password := os.environ.get("AUTH_ADMIN_PASSWORD"):
         return password
     if sys.stdin.isatty():

@@ -9,12 +9,12 @@ from fastapi import FastAPI
 
 from auth import routes, sessions
 from auth.keyring import KeyRing
-from auth.limits import Limits
 from auth.login import Login
 from auth.passwords import Passwords
 from auth.registration import Registration
 from auth.settings import AuthSettings
 from auth.state import State
+from auth.throttle import LoginThrottle
 from common import redis_client
 from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
@@ -27,16 +27,16 @@ DELETION_SECONDS = 3600.0
 
 
 def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> Service:
-    """Auth, ready to be served; `clock` is what the waits after wrong passwords are measured with."""
+    """Auth, ready to be served. `clock` is the time by which logins are limited."""
     secret = settings.secret_key.get_secret_value()
     db = Database(settings, application="auth")
-    counters = redis_client.connect(settings)
+    redis = redis_client.connect(settings)
     keyring = KeyRing(db, secret)
     critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}
-    optional = {"redis": redis_check(counters)}
+    optional = {"redis": redis_check(redis)}
     checks = Health("auth", critical=critical, optional=optional, path="/auth/health")
-    limits = Limits(
-        counters,
+    throttle = LoginThrottle(
+        redis,
         pepper=secret,
         registrations_per_minute=settings.registrations_per_minute,
         logins_per_minute=settings.logins_per_minute,
@@ -47,17 +47,17 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         passwords = Passwords()
         await db.open()
-        async with repeated("deletion of ended sessions", partial(sessions.delete_ended, db), DELETION_SECONDS):
+        async with repeated("deletion of old sessions", partial(sessions.delete_old, db), DELETION_SECONDS):
             yield {
                 "db": db,
                 "health": checks,
                 "keys": keyring,
                 "keyring": keyring,
-                "login": Login(settings, db, keyring, passwords, limits),
-                "registration": Registration(settings.admin_registration, passwords, limits),
+                "login": Login(settings, db, keyring, passwords, throttle),
+                "registration": Registration(settings.admin_registration, passwords, throttle),
             }
         passwords.close()
-        await counters.aclose()
+        await redis.aclose()
         await db.close()
 
     return create_app("auth", settings, [routes.router], lifespan, checks)

@@ -1,4 +1,4 @@
-"""Auth's own errors. Those of /auth/token also carry the `error` member of RFC 6749."""
+"""The errors of auth. Those of /auth/token also have the member `error` of RFC 6749."""
 
 from common.web.errors import ApiError, BadRequest, Conflict, Forbidden, Unauthenticated, Unavailable
 
@@ -14,7 +14,7 @@ __all__ = [
 
 
 def _oauth(code: str, error: ApiError) -> dict[str, str]:
-    """The members that clients of RFC 6749 read (section 5.2)."""
+    """The members that OAuth clients read (RFC 6749, section 5.2)."""
     return {"error": code, "error_description": error.detail}
 
 
@@ -22,18 +22,18 @@ class EmailTaken(Conflict):
     slug, title = "email-taken", "Email already registered"
 
     def __init__(self) -> None:
-        super().__init__("There is an account with this email; log in instead.")
+        super().__init__("An account with this email exists; log in instead.")
 
 
 class AdminRefused(Forbidden):
     slug, title = "admin-refused", "Not allowed to register an admin"
 
     def __init__(self) -> None:
-        super().__init__("Only an admin can register an admin here: send an admin's access token.")
+        super().__init__("Only an admin can register an admin: send the access token of one.")
 
 
 class WrongCredentials(Unauthenticated):
-    """The same for an unknown email and for a wrong password."""
+    """For an unknown email and for a wrong password alike, so that nobody learns which emails have accounts."""
 
     slug, title = "wrong-credentials", "Wrong email or password"
 
@@ -46,7 +46,7 @@ class RefreshRefused(Unauthenticated):
     slug, title = "refresh-refused", "Refresh token not valid"
 
     def __init__(self) -> None:
-        super().__init__("The refresh token is unknown, used, expired or revoked; log in anew.", code="invalid_token")
+        super().__init__("The refresh token is unknown, used, expired or revoked; log in again.", code="invalid_token")
         self.members = _oauth("invalid_grant", self)
 
 
@@ -60,7 +60,7 @@ class InvalidClient(Unauthenticated):
 
 
 class TokenRequestRefused(BadRequest):
-    """400 of RFC 6749 section 5.2; `error` is its code."""
+    """400 with a code of RFC 6749, section 5.2, as `error`."""
 
     slug, title = "token-request", "Token request not valid"
 
@@ -73,10 +73,10 @@ class SigningKeyUnreadable(Unavailable):
     slug, title = "signing-key", "Tokens cannot be signed"
 
     REMEDY = (
-        "SECRET_KEY is not the one that wrapped the signing key: set that SECRET_KEY again, "
-        "or delete the rows of auth.signing_keys to begin with a new key, which ends all access tokens"
+        "the signing key was encrypted with another SECRET_KEY: set that SECRET_KEY again, "
+        "or delete the rows of auth.signing_keys to start with a new key, which invalidates all access tokens"
     )
 
     def __init__(self) -> None:
-        # The remedy is for operators: /health and the log have it.
-        super().__init__("The signing key cannot be read; the operator finds the remedy at /health.", retry_after=5)
+        # What to do is for operators, in /health and in the log.
+        super().__init__("The signing key cannot be read; /auth/health says what to do.", retry_after=5)

@@ -1,4 +1,4 @@
-"""Signing keys: their rows, and how SECRET_KEY wraps their private halves."""
+"""Signing keys: their rows, and how SECRET_KEY encrypts their private halves."""
 
 import base64
 import hashlib
@@ -11,21 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jose import jwk
-from sqlalchemy import select, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.models import SigningKey
+from auth.models import KeyState, SigningKey
 from common.json_encoding import dumps
 from common.web.tokens import ALGORITHM
 
-__all__ = ["Wrapping", "add_first", "list_published", "make"]
+__all__ = ["KeyWrapper", "add_first", "generate", "list_published"]
 
 NONCE_BYTES = 12
 
 
-class Wrapping:
-    """AES-256-GCM under a key derived from SECRET_KEY; the kid is authenticated, so rows cannot be swapped."""
+class KeyWrapper:
+    """AES-256-GCM with a key derived from SECRET_KEY. The kid is authenticated, so rows cannot be swapped."""
 
     def __init__(self, secret: str) -> None:
         derive = HKDF(hashes.SHA256(), length=32, salt=None, info=b"products-api auth signing keys v1")
@@ -36,15 +35,15 @@ class Wrapping:
         return nonce + self._cipher.encrypt(nonce, plain, kid.encode())
 
     def unwrap(self, kid: str, wrapped: bytes) -> bytes | None:
-        """None when this SECRET_KEY did not wrap it."""
+        """None when it was wrapped with another SECRET_KEY."""
         try:
             return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], kid.encode())
         except InvalidTag:
             return None
 
 
-def make(wrapping: Wrapping) -> SigningKey:
-    """A new key pair, active; its kid is the RFC 7638 thumbprint."""
+def generate(wrapper: KeyWrapper) -> dict[str, Any]:
+    """The row of a new, active key pair. Its kid is the thumbprint of RFC 7638."""
     private = ec.generate_private_key(ec.SECP256R1())
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     pem = private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
@@ -52,16 +51,14 @@ def make(wrapping: Wrapping) -> SigningKey:
     thumbprint = hashlib.sha256(dumps({name: public[name] for name in ("crv", "kty", "x", "y")})).digest()
     kid = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
     published = public | {"kid": kid, "use": "sig"}
-    return SigningKey(kid=kid, public_jwk=published, private_key=wrapping.wrap(kid, pem), state="active")
+    return {"kid": kid, "public_jwk": published, "private_key": wrapper.wrap(kid, pem), "state": KeyState.ACTIVE}
 
 
-async def add_first(db: AsyncSession, wrapping: Wrapping) -> None:
-    """Make the active key unless there is one; of many processes at once, one does."""
-    await db.execute(text("SELECT pg_advisory_xact_lock(hashtext('auth.signing_keys'))"))
-    if await db.scalar(select(SigningKey.kid).where(SigningKey.state == "active")) is None:
-        key = make(wrapping)
-        columns = ("kid", "public_jwk", "private_key", "state")
-        await db.execute(postgresql.insert(SigningKey).values({name: getattr(key, name) for name in columns}))
+async def add_first(db: AsyncSession, wrapper: KeyWrapper) -> None:
+    """Store a new key unless there is an active one. The lock lets one of several processes do it."""
+    await db.execute(select(func.pg_advisory_xact_lock(func.hashtext("auth.signing_keys"))))
+    if await db.scalar(select(SigningKey.kid).where(SigningKey.state == KeyState.ACTIVE)) is None:
+        await db.execute(insert(SigningKey).values(generate(wrapper)))
 
 
 async def list_published(db: AsyncSession) -> list[SigningKey]:

@@ -1,17 +1,25 @@
-"""Tables of the schema `auth`."""
+"""The tables of schema `auth`."""
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, MetaData, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "RefreshToken", "Role", "Session", "SigningKey", "User"]
+__all__ = ["Base", "KeyState", "RefreshToken", "Session", "SigningKey", "User"]
 
-Role = Literal["user", "admin"]
 Time = DateTime(timezone=True)
+
+
+class KeyState(StrEnum):
+    """One key is ACTIVE and signs. Others are published for tokens of the time before or after it."""
+
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRED = "retired"
 
 
 class Base(DeclarativeBase):
@@ -28,9 +36,9 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """An account. `email` is the key that emails are compared by (auth.emails), `email_typed` what is shown.
+    """An account. `email` is what emails are compared by, the key of `auth.emails`; `email_typed` is what is shown.
 
-    Accounts of release 0.1.0 have only the first, and there it was casefolded.
+    Accounts of release 0.1.0 have only `email`, which was casefolded then.
     """
 
     __tablename__ = "users"
@@ -40,7 +48,7 @@ class User(Base):
     email: Mapped[str] = mapped_column(Text, unique=True)
     email_typed: Mapped[str | None] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
-    role: Mapped[Role] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
 
@@ -50,7 +58,7 @@ class User(Base):
 
 
 class Session(Base):
-    """One login: a family of refresh tokens, each made from the one before, that ends as a whole."""
+    """One login: a chain of refresh tokens, each the successor of the one before, which are revoked together."""
 
     __tablename__ = "sessions"
 
@@ -62,9 +70,9 @@ class Session(Base):
 
 
 class RefreshToken(Base):
-    """A refresh token by its SHA-256. Used ones are kept for a week, so that a stolen one betrays itself.
+    """A refresh token by its SHA-256. Used ones are kept for a week, so that reuse of a stolen one is noticed.
 
-    `repeated_at` is written by release 0.1.0 alone.
+    Only release 0.1.0 writes `repeated_at`.
     """
 
     __tablename__ = "refresh_tokens"
@@ -76,7 +84,7 @@ class RefreshToken(Base):
 
 
 class SigningKey(Base):
-    """A key pair for tokens; the private half only as SECRET_KEY's ciphertext."""
+    """A key pair that signs tokens; the private half is encrypted with SECRET_KEY."""
 
     __tablename__ = "signing_keys"
     __table_args__ = (

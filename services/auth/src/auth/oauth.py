@@ -1,4 +1,4 @@
-"""/auth/token: the two grants of RFC 6749 that are offered."""
+"""/auth/token: the two grants of RFC 6749 that auth supports."""
 
 import base64
 import binascii
@@ -30,20 +30,21 @@ async def _basic_client(request: Request) -> tuple[str, str] | None:
 
 
 BasicClient = Annotated[tuple[str, str] | None, Depends(_basic_client)]
-"""Client id and secret of HTTP Basic, form-encoded in it as RFC 6749 asks; None when it is not used."""
+"""Client id and secret of HTTP Basic, form-encoded as RFC 6749 (2.3.1) requires; None without such a header."""
 
 
 async def grant(
-    form: TokenIn, client: tuple[str, str] | None, address: str, login: Login, db: AsyncSession
+    form: TokenIn, client: tuple[str, str] | None, client_ip: str, login: Login, db: AsyncSession
 ) -> TokenOut | ServiceTokenOut:
-    """The tokens that `form` asks for; what it lacks is told with the `error` member of RFC 6749."""
+    """The tokens for `form`; raises TokenRequestRefused, whose `error` is a code of RFC 6749, if it is not valid."""
     if form.grant_type == "password":
         if form.username is None or form.password is None:
-            raise TokenRequestRefused("invalid_request", "The password grant needs username and password.")
-        return await login.open_session(db, await login.admit(Email(form.username), form.password, address))
+            raise TokenRequestRefused("invalid_request", "This grant needs username and password.")
+        user = await login.authenticate(Email(form.username), form.password, client_ip)
+        return await login.create_session(db, user)
     if form.grant_type == "client_credentials":
         name, secret = client or (form.client_id, form.client_secret)
         if name is None or secret is None:
             raise TokenRequestRefused("invalid_request", "This grant needs client_id and client_secret.")
         return await login.service_token(name, secret)
-    raise TokenRequestRefused("unsupported_grant_type", "grant_type is `password` or `client_credentials`.")
+    raise TokenRequestRefused("unsupported_grant_type", "grant_type must be `password` or `client_credentials`.")

@@ -14,23 +14,23 @@ from common.web.sessions import ReadSession
 from common.web.state import StateRequest
 from common.web.tokens import AccessToken, Role
 
-__all__ = ["Address", "CurrentUser", "OptionalToken", "user_id"]
+__all__ = ["ClientIP", "CurrentUser", "OptionalToken", "user_id"]
 
 
 def user_id(token: AccessToken) -> uuid.UUID:
-    """The user's id; raises Unauthenticated for a subject that is not a user's."""
+    """The id of the user; raises Unauthenticated when the subject is not a user."""
     try:
         return uuid.UUID(token.subject)
     except ValueError:
-        raise Unauthenticated("The token's subject is not a user.", code="invalid_token") from None
+        raise Unauthenticated("The subject of the token is not a user.", code="invalid_token") from None
 
 
 async def _current_user(token: Annotated[AccessToken, authenticated], db: ReadSession) -> User:
     if token.role == Role.SERVICE:
-        raise Forbidden("This needs a user's token, not a service's.")
+        raise Forbidden("This needs the token of a user, not of a service.")
     user = await users.find(db, user_id(token))
     if user is None:
-        raise Unauthenticated("The account of this token is gone.", code="invalid_token")
+        raise Unauthenticated("The account of this token has been deleted.", code="invalid_token")
     return user
 
 
@@ -38,15 +38,15 @@ async def _optional_token(request: StateRequest) -> AccessToken | None:
     return await authenticate(request) if "authorization" in request.headers else None
 
 
-async def _address(request: Request) -> str:
+async def _client_ip(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
 CurrentUser = Annotated[User, Depends(_current_user)]
-"""The user whose valid token was sent, as the database knows them now."""
+"""The user of the token, as the database has it now."""
 
 OptionalToken = Annotated[AccessToken | None, Depends(_optional_token)]
-"""The caller of a route that needs no token; one that is sent must be valid all the same."""
+"""The token of a caller who needs none. One that is sent must be valid."""
 
-Address = Annotated[str, Depends(_address)]
-"""The client's IP address; behind a gateway the one that it vouches for."""
+ClientIP = Annotated[str, Depends(_client_ip)]
+"""The client's IP address; behind a trusted gateway the one that it forwards (`common.web.forwarded`)."""

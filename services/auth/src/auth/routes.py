@@ -9,7 +9,7 @@ from auth import oauth, sessions
 from auth.emails import Email
 from auth.login import hash_token
 from auth.oauth import BasicClient
-from auth.permissions import Address, CurrentUser, OptionalToken
+from auth.permissions import ClientIP, CurrentUser, OptionalToken
 from auth.schemas import (
     JWKSet,
     LoginIn,
@@ -47,12 +47,12 @@ NO_STORE = [Depends(_no_store)]
     openapi_extra={"security": [{}, {"OAuth2PasswordBearer": []}]},
 )
 async def register(
-    new: RegisterIn, caller: OptionalToken, address: Address, registration: RegistrationDep, db: WriteSession
+    body: RegisterIn, caller: OptionalToken, client_ip: ClientIP, registration: RegistrationDep, db: WriteSession
 ) -> UserOut:
     """Create an account. `role: "admin"` needs an admin's token, unless ADMIN_REGISTRATION allows more."""
-    email = Email(new.email)
-    password_hash = await registration.prepare(email, new.password, new.role, address, caller)
-    user = await registration.add(db, email, password_hash, new.role, caller)
+    email = Email(body.email)
+    password_hash = await registration.authorize_and_hash(email, body.password, body.role, client_ip, caller)
+    user = await registration.add(db, email, password_hash, body.role, caller)
     return UserOut.model_validate(user)
 
 
@@ -62,10 +62,10 @@ async def register(
     dependencies=NO_STORE,
     responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
 )
-async def log_in(sent: LoginIn, address: Address, login: LoginDep, db: WriteSession) -> TokenOut:
+async def log_in(body: LoginIn, client_ip: ClientIP, login: LoginDep, db: WriteSession) -> TokenOut:
     """After 5 wrong passwords the account is locked for that client address: 60 s, doubling up to 15 minutes."""
-    user = await login.admit(Email(sent.email), sent.password, address)
-    return await login.open_session(db, user)
+    user = await login.authenticate(Email(body.email), body.password, client_ip)
+    return await login.create_session(db, user)
 
 
 @router.get(
@@ -88,10 +88,10 @@ async def me(user: CurrentUser) -> UserOut:
     responses=problem_responses(413, 415, 429) | problem_responses(400, 401, model=OAuthProblem),
 )
 async def token(
-    form: Annotated[TokenIn, Form()], client: BasicClient, address: Address, login: LoginDep, db: WriteSession
+    form: Annotated[TokenIn, Form()], client: BasicClient, client_ip: ClientIP, login: LoginDep, db: WriteSession
 ) -> TokenOut | ServiceTokenOut:
     """RFC 6749: `grant_type=password` with username (the email) and password, or `client_credentials`."""
-    return await oauth.grant(form, client, address, login, db)
+    return await oauth.grant(form, client, client_ip, login, db)
 
 
 @router.post(
@@ -101,11 +101,11 @@ async def token(
     dependencies=NO_STORE,
     responses=problem_responses(400, 413, 415, 429) | problem_responses(401, model=OAuthProblem),
 )
-async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
+async def refresh(body: RefreshIn, login: LoginDep) -> TokenOut:
     """Exchange a refresh token for a new pair. Sent again within 10 s it returns the same new refresh token, in case
     the answer was lost. Sent again later, or once the new one was used, it ends the whole session.
     """
-    return await login.refresh(sent.refresh_token)
+    return await login.refresh(body.refresh_token)
 
 
 @router.post(
@@ -115,9 +115,9 @@ async def refresh(sent: RefreshIn, login: LoginDep) -> TokenOut:
     response_class=Response,
     responses=problem_responses(400, 413, 415),
 )
-async def log_out(sent: RefreshIn, db: WriteSession) -> None:
+async def log_out(body: RefreshIn, db: WriteSession) -> None:
     """End the session of a refresh token. Its access tokens stay valid until they expire, within minutes."""
-    await sessions.revoke_by_token(db, hash_token(sent.refresh_token))
+    await sessions.revoke_by_token(db, hash_token(body.refresh_token))
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""What clients send and get."""
+"""What clients send and receive."""
 
 import re
 import unicodedata
@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from auth import emails
 from auth.emails import Email
-from auth.models import Role
 from common.web.openapi import Problem
+from common.web.tokens import Role
 
 __all__ = [
     "JWKSet",
@@ -25,52 +25,54 @@ __all__ = [
     "TokenIn",
     "TokenOut",
     "UserOut",
-    "accept_email",
-    "accept_password",
+    "validate_email",
+    "validate_password",
 ]
 
-_UNFIT = re.compile("[\x00\ud800-\udfff]").search
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]").search
 
 
-def _normalised(most: int) -> BeforeValidator:
-    """One form for what looks the same (RFC 8265), of at most `most` characters.
+def _normalized(max_length: int) -> BeforeValidator:
+    """NFC, so that what looks the same is the same (RFC 8265), with at most `max_length` characters.
 
-    The length is looked at first: to normalise a long run of combining marks takes time that grows with its square.
-    Forms, unlike our JSON, may hold NUL and lone surrogates.
+    The length is checked before, since the time to normalize combining marks grows with the square of their number.
+    NUL and lone surrogates are refused here, since forms may contain them; JSON with them is refused before.
     """
 
-    def normalise(value: Any) -> Any:
+    def normalize(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if len(value) > 4 * most:
-            raise ValueError(f"must have at most {most} characters")
-        if _UNFIT(value):
-            raise ValueError("must hold neither NUL nor lone surrogates")
+        if len(value) > 4 * max_length:
+            raise ValueError(f"must have at most {max_length} characters")
+        if _FORBIDDEN(value):
+            raise ValueError("must not contain NUL or lone surrogates")
         return unicodedata.normalize("NFC", value)
 
-    return BeforeValidator(normalise)
+    return BeforeValidator(normalize)
 
 
-def _checked_email(value: str) -> str:
+def _check_email(value: str) -> str:
     return Email(value).check().typed
 
 
 MAX_PASSWORD = 128
-Typed = Annotated[str, _normalised(emails.MAX_LENGTH), Field(max_length=emails.MAX_LENGTH)]
-NewEmail = Annotated[Typed, AfterValidator(_checked_email)]
-Password = Annotated[
+# To log in, any text will do: only a new account needs a valid email and a long password.
+AnyEmail = Annotated[str, _normalized(emails.MAX_LENGTH), Field(max_length=emails.MAX_LENGTH)]
+NewEmail = Annotated[AnyEmail, AfterValidator(_check_email)]
+AnyPassword = Annotated[
     str,
-    _normalised(MAX_PASSWORD),
+    _normalized(MAX_PASSWORD),
     Field(max_length=MAX_PASSWORD, json_schema_extra={"format": "password"}),
 ]
-NewPassword = Annotated[Password, Field(min_length=8)]
-Text = Annotated[str, _normalised(512), Field(max_length=512)]
-accept_email = TypeAdapter[str](NewEmail).validate_python
-accept_password = TypeAdapter[str](NewPassword).validate_python
+NewPassword = Annotated[AnyPassword, Field(min_length=8)]
+Text = Annotated[str, _normalized(512), Field(max_length=512)]
+AccountRole = Literal[Role.USER, Role.ADMIN]
+validate_email = TypeAdapter[str](NewEmail).validate_python
+validate_password = TypeAdapter[str](NewPassword).validate_python
 
 
-# Swagger UI sends the example unless it is edited.
-_PERSON: JsonDict = {"email": "ada@example.com", "password": "a password of your own"}
+# Swagger UI sends the examples unless they are edited.
+_CREDENTIALS: JsonDict = {"email": "ada@example.com", "password": "a password of your own"}
 _TOKEN: JsonDict = {"refresh_token": "the refresh_token of /auth/login"}
 
 
@@ -81,24 +83,24 @@ def _strict(example: JsonDict) -> ConfigDict:
 class RegisterIn(BaseModel):
     """A new account."""
 
-    model_config = _strict(_PERSON | {"role": "user"})
+    model_config = _strict(_CREDENTIALS | {"role": "user"})
 
     email: NewEmail
     password: NewPassword
-    role: Role = "user"
+    role: AccountRole = Role.USER
 
 
 class LoginIn(BaseModel):
     """Email and password."""
 
-    model_config = _strict(_PERSON)
+    model_config = _strict(_CREDENTIALS)
 
-    email: Typed
-    password: Password
+    email: AnyEmail
+    password: AnyPassword
 
 
 class RefreshIn(BaseModel):
-    """A refresh token of /auth/login or /auth/refresh."""
+    """A refresh token from /auth/login or /auth/refresh."""
 
     model_config = _strict(_TOKEN)
 
@@ -111,8 +113,8 @@ class TokenIn(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     grant_type: Text = Field("password", json_schema_extra={"enum": ["password", "client_credentials"]})
-    username: Typed | None = None
-    password: Password | None = None
+    username: AnyEmail | None = None
+    password: AnyPassword | None = None
     client_id: Text | None = None
     client_secret: Text | None = None
 
@@ -124,7 +126,7 @@ class UserOut(BaseModel):
 
     id: UUID
     email: str = Field(validation_alias="shown_email", description="As it was typed.")
-    role: Role
+    role: AccountRole
     created_at: datetime
 
 
@@ -147,7 +149,7 @@ class TokenOut(BaseModel):
 
 
 class OAuthProblem(Problem):
-    """An error that clients of RFC 6749 also understand."""
+    """An error that OAuth clients also understand (RFC 6749)."""
 
     error: NotRequired[Annotated[str, Field(description="The code of RFC 6749, section 5.2.")]]
     error_description: NotRequired[str]

@@ -1,4 +1,4 @@
-"""What auth keeps for its requests, and the dependencies that hand it to handlers."""
+"""What auth keeps for its requests, and a dependency for each of them."""
 
 from typing import Annotated
 

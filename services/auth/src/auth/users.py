@@ -1,14 +1,15 @@
-"""Questions about users, one statement each."""
+"""Queries on users, one statement each."""
 
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, text, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.emails import Email
 from auth.errors import EmailTaken
-from auth.models import Role, User
+from auth.models import User
+from common.web.tokens import Role
 
 __all__ = [
     "add",
@@ -17,7 +18,7 @@ __all__ = [
     "find_by_email",
     "is_admin",
     "is_last_admin",
-    "lock_first_admin",
+    "lock_admins",
     "promote",
     "remove",
 ]
@@ -28,18 +29,18 @@ async def find(db: AsyncSession, user_id: UUID) -> User | None:
 
 
 async def find_by_email(db: AsyncSession, email: Email) -> User | None:
-    """By the email's key; also an account of release 0.1.0 by what that stored."""
+    """By the key of the email, or by what release 0.1.0 stored of it."""
     old = (User.email == email.folded) & User.email_typed.is_(None)
     statement = select(User).where((User.email == email.key) | old).order_by((User.email == email.key).desc())
     return (await db.scalars(statement.limit(1))).one_or_none()
 
 
 async def add(db: AsyncSession, *, email: Email, password_hash: str, role: Role) -> User:
-    """A new user; raises EmailTaken, also to all but one of those who come at once."""
+    """A new user; raises EmailTaken, also to all but one of several at the same time."""
     if email.folded != email.key and await find_by_email(db, email) is not None:
         raise EmailTaken
     values = {"email": email.key, "email_typed": email.typed, "password_hash": password_hash, "role": role}
-    statement = postgresql.insert(User).values(values).on_conflict_do_nothing(index_elements=[User.email])
+    statement = insert(User).values(values).on_conflict_do_nothing(index_elements=[User.email])
     user = (await db.scalars(statement.returning(User))).one_or_none()
     if user is None:
         raise EmailTaken
@@ -47,30 +48,30 @@ async def add(db: AsyncSession, *, email: Email, password_hash: str, role: Role)
 
 
 async def admin_exists(db: AsyncSession) -> bool:
-    return bool(await db.scalar(select(exists().where(User.role == "admin"))))
+    return bool(await db.scalar(select(exists().where(User.role == Role.ADMIN))))
 
 
 async def is_admin(db: AsyncSession, user_id: UUID) -> bool:
-    """Whether the user is an admin now, whatever an older token says."""
-    return bool(await db.scalar(select(exists().where(User.id == user_id, User.role == "admin"))))
+    """Whether the user is an admin now; a token may be older."""
+    return bool(await db.scalar(select(exists().where(User.id == user_id, User.role == Role.ADMIN))))
 
 
-async def lock_first_admin(db: AsyncSession) -> None:
-    """Until the transaction ends, nobody else can be deciding whether there is an admin."""
-    await db.execute(text("SELECT pg_advisory_xact_lock(hashtext('auth.first_admin'))"))
+async def lock_admins(db: AsyncSession) -> None:
+    """Until the transaction ends, others wait here before they look whether there is an admin."""
+    await db.execute(select(func.pg_advisory_xact_lock(func.hashtext("auth.first_admin"))))
 
 
 async def promote(db: AsyncSession, user_id: UUID) -> None:
-    await db.execute(update(User).where(User.id == user_id).values(role="admin", updated_at=func.now()))
+    await db.execute(update(User).where(User.id == user_id).values(role=Role.ADMIN, updated_at=func.now()))
 
 
 async def is_last_admin(db: AsyncSession, user: User) -> bool:
     """Whether there would be no admin without this user."""
-    return user.role == "admin" and not await db.scalar(
-        select(exists().where(User.role == "admin", User.id != user.id))
+    return user.role == Role.ADMIN and not await db.scalar(
+        select(exists().where(User.role == Role.ADMIN, User.id != user.id))
     )
 
 
 async def remove(db: AsyncSession, user_id: UUID) -> None:
-    """Delete the account and with it its sessions."""
+    """Delete the account and its sessions."""
     await db.execute(delete(User).where(User.id == user_id))

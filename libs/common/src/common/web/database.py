@@ -76,6 +76,9 @@ def _pool_class(server: Server) -> type[AsyncAdaptedQueuePool]:
     """A pool in which one waits for a connection as long as a wait for `server` may take."""
 
     class Pool(AsyncAdaptedQueuePool):
+        # It names the pool's logger; those of SQLAlchemy log warnings only.
+        __module__ = AsyncAdaptedQueuePool.__module__
+
         # SQLAlchemy's own goes by the wall clock, and waits on when an attempt to connect has failed and made room.
         def _do_get(self) -> ConnectionPoolEntry:
             began = loop_clock.now()

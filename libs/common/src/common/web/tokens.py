@@ -1,4 +1,4 @@
-"""The access token: the one place where its claims are written and verified (RFC 8725, RFC 9068)."""
+"""Access tokens: the one place that encodes, decodes and verifies them (RFC 8725, RFC 9068)."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ MAX_TOKEN_BYTES = 4096
 
 
 class Role(StrEnum):
-    """What an account may do; a service has a role of its own, and scopes."""
+    """The role of an account, USER or ADMIN. Services have SERVICE, and scopes that say what they may do."""
 
     USER = "user"
     ADMIN = "admin"
@@ -33,25 +33,30 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a service may do."""
+    """What a token of a service allows."""
 
     CATALOG_IMPORT = "catalog:import"
 
 
 class Client(StrEnum):
-    """The services that have client credentials, by client id."""
+    """The client ids of the services that have client credentials."""
 
     SYNC = "sync"
 
 
 class KeyProvider(Protocol):
+    """Where `verify` finds public keys: the published JWK set, or auth's own table."""
+
     async def key(self, kid: str) -> Any | None:
-        """The public key named `kid` as a jose key; None when there is no such key."""
+        """The public key named `kid` as a jose key, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """What a token says of its bearer: `subject` is a user's UUID or a service's client id. Times are Unix seconds."""
+    """The claims of a token. `subject` is the UUID of a user or the client id of a service; times are Unix seconds.
+
+    `role` may be one that this release does not know, from an auth that is newer.
+    """
 
     subject: str
     role: str
@@ -65,8 +70,11 @@ class AccessToken:
     def is_admin(self) -> bool:
         return self.role == Role.ADMIN
 
-    def claims(self) -> dict[str, Any]:
-        """The claims that auth signs; `decode` reads them back."""
+    def encode(self, key: Any, kid: str) -> str:
+        """The token signed with the private `key`, whose public half is published as `kid`."""
+        return jws.sign(self._claims(), key, {"kid": kid, "typ": TYPE}, ALGORITHM)
+
+    def _claims(self) -> dict[str, Any]:
         claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": self.subject, "role": self.role}
         claims |= {"jti": self.id, "iat": self.issued_at, "exp": self.expires_at}
         claims |= {"sid": self.session_id} if self.session_id else {}
@@ -74,16 +82,16 @@ class AccessToken:
 
     @classmethod
     def decode(cls, claims: Any) -> "AccessToken":
-        """The token with these verified claims, of whatever shape; raises Unauthenticated unless it is valid now."""
+        """The token with these claims, whose signature is verified; raises Unauthenticated unless it is valid now."""
         if not isinstance(claims, dict):
-            raise _invalid("The token holds no claims.")
+            raise _invalid("The claims of the token are not a JSON object.")
         times = [claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)]
         if any(type(value) is not int for value in times):
-            raise _invalid("The token's times are not whole numbers.")
+            raise _invalid("A time in the token is not a whole number.")
         if claims.get("iss") != ISSUER or claims.get("aud") != AUDIENCE:
-            raise _invalid("The token was issued elsewhere or for another audience.")
+            raise _invalid("The token is from another issuer or for another audience.")
         if any(not isinstance(claims.get(name), str) or not claims[name] for name in ("sub", "jti", "role")):
-            raise _invalid("The token lacks a claim.")
+            raise _invalid("The token lacks a claim: sub, jti and role are required.")
         _check_times(*times)
         scope, session_id = claims.get("scope"), claims.get("sid")
         return cls(
@@ -106,24 +114,24 @@ def _check_times(expires: int, issued: int, not_before: int) -> None:
 
 
 async def verify(token: str, keys: KeyProvider) -> AccessToken:
-    """The valid token behind its encoded form; raises Unauthenticated for every other text.
+    """Decode a token and check its signature and claims; raises Unauthenticated, and nothing else, if it is not valid.
 
-    python-jose is used for the signature alone. It ignores `kid`, lets claims be absent, and lets errors of
-    its own escape, so header and claims are checked here, and nothing but Unauthenticated leaves.
+    python-jose only checks the signature. It ignores `kid`, accepts tokens without claims, and raises errors of several
+    kinds, so header and claims are checked here.
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise _invalid("The token is too long.")
     header = _json_part(token.partition(".")[0])
     if header.keys() - {"alg", "typ", "kid"} or header.get("alg") != ALGORITHM or header.get("typ") != TYPE:
-        raise _invalid("The token is not an access token of this service.")
+        raise _invalid("The token is not an access token of this API.")
     kid = header.get("kid")
     key = await keys.key(kid) if isinstance(kid, str) else None
     if not isinstance(key, ECKey):
-        raise _invalid("The token is signed by an unknown key.")
+        raise _invalid("The token is signed with an unknown key.")
     try:
         claims = json.loads(jws.verify(token, key, [ALGORITHM]))
     except Exception:
-        raise _invalid("The token's signature is wrong.") from None
+        raise _invalid("The signature of the token is not valid.") from None
     return AccessToken.decode(claims)
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a client's input: pydantic's errors in sentences of ours."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ __all__ = ["unprocessable"]
 
 # What a client sends may come back in a problem: never more than this of it.
 MAX_POINTER, MAX_DETAIL = 200, 300
+_ENUM_MEMBER = re.compile(r"<[\w.]+: ('[^']*')>")
 _SENTENCES = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -56,7 +58,8 @@ def _sentence(fault: Mapping[str, Any], known: Sequence[str]) -> str:
     if kind in _COUNTS:
         bound, name, noun = _COUNTS[kind]
         return f"must have {bound} {context[name]} {noun}{'' if context[name] == 1 else 's'}"
-    return _SENTENCES.get(kind, "is not valid").format_map(context)
+    # pydantic tells the members of an enum as Python does, `<Role.USER: 'user'>`.
+    return _ENUM_MEMBER.sub(r"\1", _SENTENCES.get(kind, "is not valid").format_map(context))
 
 
 def _pointer(path: Sequence[int | str]) -> str:
