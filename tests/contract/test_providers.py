@@ -19,7 +19,7 @@ from sync.providers import (
 from sync.providers.dummyjson import DummyJSON
 from sync.providers.records import InvalidRecord
 from sync.providers.testing import ContractBroken, ProviderContract, check
-from tests.unit.sync.shops import BROKEN, TokenShop
+from tests.unit.sync.token_shop import BROKEN, TokenShop
 
 
 class TestDummyJSON(ProviderContract):

@@ -99,7 +99,7 @@ class TestTime:
 
         streams = [Chunks(drops) for _ in range(3)]
         script = Script(*(httpx.Response(200, stream=stream) for stream in streams))
-        with pytest.raises(ProviderUnavailable, match=r"no whole answer within 0\.05 s"):
+        with pytest.raises(ProviderUnavailable, match=r"no complete answer within 0\.05 s"):
             await client(script, timeout=0.05).get({})
         assert len(script.calls) == 3
         assert all(stream.closed for stream in streams)

@@ -11,6 +11,7 @@ from imports.product import ExternalProduct, check
 __all__ = [
     "MAX_ITEMS",
     "MAX_PAYLOAD",
+    "MAX_REASON",
     "RUN_PATH",
     "Counts",
     "Fence",
@@ -23,7 +24,7 @@ __all__ = [
 
 RUN_PATH = "/internal/imports/{source}/runs/{run_id}"
 MAX_ITEMS = 500
-MAX_PAYLOAD = 2048
+MAX_REASON, MAX_PAYLOAD = 500, 2048
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,8 +34,8 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     at most 2 KB of ASCII; it may be cut in the middle, so store it as text.
     """
 
-    external_id: Annotated[str, Meta(max_length=200)] | None
-    reason: Annotated[str, Meta(max_length=MAX_PAYLOAD)]
+    external_id: str | None
+    reason: Annotated[str, Meta(max_length=MAX_REASON)]
     payload: Annotated[str, Meta(max_length=MAX_PAYLOAD)]
 
 

@@ -1,4 +1,4 @@
-"""What a PUT changes: the members that differ from what is stored, and of these the ones that a client may write."""
+"""What a PUT changes: the writable fields whose values differ from what is stored."""
 
 from typing import Any
 
@@ -23,14 +23,14 @@ def document() -> dict[str, Any]:
     for name, member in schema["properties"].items():
         member.pop("default", None)
         member["title"] = name
-    schema["properties"] |= {name: {"description": "As it is stored."} for name in _READ_ONLY}
+    schema["properties"] |= {name: {"description": "Not writable; accepted as it is stored."} for name in _READ_ONLY}
     return schema | {"minProperties": 1}
 
 
 def changes(product: ProductRow, sent: dict[str, Any]) -> dict[str, Any]:
     """The fields of `sent` with a value other than `product` has; raises Unprocessable for what cannot be written.
 
-    What is equal to the stored value is not looked at any further: an answer can always be sent back.
+    A value that is equal to the stored one is not validated, so an answer can always be sent back.
     """
     if not sent:
         raise Unprocessable(

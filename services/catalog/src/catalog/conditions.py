@@ -16,35 +16,35 @@ _TAG = re.compile(r'[ \t]*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*"))?[ \t]*(?:,|$)')
 
 
 class _Tags:
-    """The entity tags that the lines of one header name; each is kept with whether it is weak."""
+    """The entity tags in all lines of a header, each as (weak, tag)."""
 
     def __init__(self, header: str, lines: list[str]) -> None:
         value = ", ".join(lines)
         self.any = value.strip() == ANY
-        self.named = [] if self.any else _parsed(header, value)
+        self.tags = [] if self.any else _parse(header, value)
 
-    def strongly(self, tag: str) -> bool:
-        return self.any or (False, tag) in self.named
+    def match_strongly(self, tag: str) -> bool:
+        return self.any or (False, tag) in self.tags
 
-    def weakly(self, tag: str) -> bool:
-        return self.any or any(tag == named for _, named in self.named)
+    def match_weakly(self, tag: str) -> bool:
+        return self.any or any(tag == listed for _, listed in self.tags)
 
 
-def _parsed(header: str, value: str) -> list[tuple[bool, str]]:
+def _parse(header: str, value: str) -> list[tuple[bool, str]]:
     tags, position = [], 0
     while position < len(value):
         if (found := _TAG.match(value, position)) is None:
-            raise BadRequest(f'{header} takes entity tags as `ETag` gave them; quote them: {header}: "5-1".')
+            raise BadRequest(f'{header} must list entity tags, quoted as in `ETag`: {header}: "5-1".')
         weak, tag = found.groups()
         tags += [(weak is not None, tag)] if tag else []
         position = found.end()
     if not tags:
-        raise BadRequest(f'{header} names no entity tag; send one as `ETag` gave it: {header}: "5-1".')
+        raise BadRequest(f'{header} must list at least one entity tag, quoted as in `ETag`: {header}: "5-1".')
     return tags
 
 
 class _Conditions:
-    """What a request asks of the version that it meets."""
+    """The conditions of a request on the version of the product."""
 
     def __init__(self, request: Request) -> None:
         self._match, self._none_match = (
@@ -52,30 +52,30 @@ class _Conditions:
             for name in ("If-Match", "If-None-Match")
         )
 
-    def unchanged(self, tag: str) -> bool:
-        """Whether a read is answered with 304: the client has this version already."""
-        return self._none_match is not None and self._none_match.weakly(tag)
+    def not_modified(self, tag: str) -> bool:
+        """Whether the client has this version already, so that a read is answered with 304."""
+        return self._none_match is not None and self._none_match.match_weakly(tag)
 
     def check(self, tag: str) -> None:
-        """Raises VersionConflict unless a write of the version `tag` is wanted. Tags of If-Match compare strongly."""
-        if self._match is not None and not self._match.strongly(tag):
+        """Raises VersionConflict if the conditions forbid to write the version `tag`. If-Match compares strongly."""
+        if self._match is not None and not self._match.match_strongly(tag):
             raise VersionConflict("`If-Match` names another version; read the product again.", tag)
-        if self.unchanged(tag):
-            raise VersionConflict("`If-None-Match` names the version that is there.", tag)
+        if self.not_modified(tag):
+            raise VersionConflict("`If-None-Match` names the current version.", tag)
 
 
-IfMatch = Annotated[str | None, Header(description="Only if this is the version: the `ETag` of an answer, or `*`.")]
-IfNoneMatch = Annotated[str | None, Header(description="Only if this is not the version: an `ETag`, or `*`.")]
+IfMatch = Annotated[str | None, Header(description="Write only this version: the `ETag` of an answer, or `*`.")]
+IfNoneMatch = Annotated[str | None, Header(description="Not if this is the version: the `ETag` of an answer, or `*`.")]
 
 
-def _reading(request: Request, if_none_match: IfNoneMatch = None) -> _Conditions:
+def _read_conditions(request: Request, if_none_match: IfNoneMatch = None) -> _Conditions:
     return _Conditions(request)
 
 
-def _writing(request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> _Conditions:
+def _write_conditions(request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> _Conditions:
     return _Conditions(request)
 
 
-# The parameters are there for the documentation: a header may be sent on several lines, which only the request has.
-ReadConditions = Annotated[_Conditions, Depends(_reading)]
-WriteConditions = Annotated[_Conditions, Depends(_writing)]
+# The parameters are for the OpenAPI document: only the request has all lines of a header that is sent more than once.
+ReadConditions = Annotated[_Conditions, Depends(_read_conditions)]
+WriteConditions = Annotated[_Conditions, Depends(_write_conditions)]

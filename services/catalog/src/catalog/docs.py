@@ -1,4 +1,4 @@
-"""The pages at the gateway: start page, problems, and one merged OpenAPI document; every asset is served from here."""
+"""The pages for people: start page, problems, documentation and the merged OpenAPI document, with all their assets."""
 
 from functools import cache
 from importlib import resources
@@ -18,7 +18,7 @@ ICON = "/favicon.ico"
 
 
 def _assets() -> Path:
-    # The package that ships Swagger UI and ReDoc; found, not imported, since only its files are wanted.
+    # The package with Swagger UI and ReDoc. It is not imported, since only its files are needed.
     spec = find_spec("fastapi_offline")
     assert spec is not None
     assert spec.origin is not None
@@ -30,7 +30,7 @@ def _file(path: str, media_type: str) -> Response:
 
 
 def _readme() -> Response:
-    # Beside the pages in an image; of an editable install, the one of the repository.
+    # An image has it beside the pages, an editable install in the repository.
     here = Path(__file__).parent
     places = here / "pages" / "README.md", here / "../../../../README.md"
     text = next((place.read_bytes() for place in places if place.is_file()), b"The README is in the repository.\n")
@@ -53,7 +53,7 @@ _PAGES = {
         swagger_js_url="/docs/assets/swagger-ui-bundle.js",
         swagger_css_url="/docs/assets/swagger-ui.css",
         swagger_favicon_url=ICON,
-        # Without a validator elsewhere on the net, and logged in again after a reload.
+        # No validator on another host; a login survives a reload.
         swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
     ),
     "/docs/oauth2-redirect": get_swagger_ui_oauth2_redirect_html(),
@@ -71,7 +71,7 @@ def _serve(path: str, page: Response) -> None:
     async def served() -> Response:
         return page
 
-    # Revalidated at each visit: a release may change any of them.
+    # A release may change any page, so browsers revalidate.
     page.headers["Cache-Control"] = "no-cache"
 
     router.add_api_route(path, served)
@@ -98,7 +98,7 @@ async def redoc_script() -> Response:
 
 @cache
 def _redoc_script() -> bytes:
-    """ReDoc, whose own logo comes from a host elsewhere, with our icon in that place."""
+    """ReDoc with our icon in place of its logo, which would come from another host."""
     script = (_assets() / "redoc.standalone.js").read_bytes()
     return script.replace(b"https://cdn.redoc.ly/redoc/logo-mini.svg", ICON.encode())
 

@@ -1,4 +1,4 @@
-"""Catalog's own errors."""
+"""The errors of catalog."""
 
 from common.web.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 
@@ -6,7 +6,7 @@ __all__ = ["InvalidCursor", "ProductNotFound", "StaleImport", "VersionConflict"]
 
 
 class InvalidCursor(BadRequest):
-    slug, title = "invalid-cursor", "Unusable cursor"
+    slug, title = "invalid-cursor", "Invalid cursor"
 
 
 class ProductNotFound(NotFound):
@@ -24,6 +24,6 @@ class VersionConflict(PreconditionFailed):
 
 
 class StaleImport(Conflict):
-    """A worker that lost its lease, or a page out of order: stop, the run is somebody else's."""
+    """The worker has lost its lease, or its page is out of order: another worker continues the run."""
 
-    slug, title = "stale-import", "The import went on without this worker"
+    slug, title = "stale-import", "Another worker continues this import"

@@ -1,7 +1,7 @@
 """Stage, then merge: how a sync run's records become products.
 
 A page's rows, its cursor and the check of the fencing token are one transaction, so a killed run goes on after its last
-staged page and a worker that lost its lease is refused. The merge is one transaction, so readers see one switch.
+staged page and a worker that lost its lease is refused. The merge is one transaction, so readers see all of it at once.
 """
 
 from uuid import UUID
@@ -18,9 +18,9 @@ from imports.messages import Counts, ImportPage, ImportState, Staged
 
 __all__ = ["merge", "open_run", "stage"]
 
-# More staged rows than this make the planner's figures for their table too old.
+# With more staged rows than this the planner needs fresh statistics of their table.
 ANALYZE_ROWS = 5000
-# Nobody waits for an answer here, and what holds the rows (a merge, an edit) comes to its end.
+# Longer than for requests of clients: what holds the rows (a merge, an edit) ends, and sync can wait.
 _WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '50s'"
 _STATE = (
     Import.run_id, Import.fencing_token, Import.cursor, Import.complete, Import.staged, Import.rejected, Import.result,
@@ -62,7 +62,7 @@ async def stage(session: AsyncSession, source: str, run_id: UUID, page: ImportPa
 
 
 async def merge(session: AsyncSession, source: str, run_id: UUID, fencing_token: int) -> Counts:
-    """Make the staged records products, in one switch; a second call returns what the first did."""
+    """Make the staged records products in one transaction; a second call returns the result of the first."""
     state = await _locked(session, source, run_id, fencing_token)
     if state.result is not None:
         return Counts(**state.result)

@@ -97,10 +97,10 @@ class Product(FieldColumns, Base):
 
 
 class ProductCount(Base):
-    """How many live products there are: the sum of `delta`.
+    """The number of live products, as the sum of `delta`.
 
-    Triggers on `products` add a row per statement, so a list gets its total without counting 100 000 rows, and
-    writers never wait for each other's counter; one in a hundred of them sums the rows up.
+    Triggers on `products` add a row per statement, so that a list's total costs no count of 100 000 rows and writers
+    do not wait for one counter; one in a hundred statements replaces the rows by their sum.
     """
 
     __tablename__ = "product_counts"
@@ -137,7 +137,7 @@ class ImportRow(FieldColumns, Base):
 
 
 class ImportReject(Base):
-    """A record that a provider sent and that cannot be a product, with the reason; kept until the next run."""
+    """A record of a source that is not a valid product, with the reason; kept until the next run."""
 
     __tablename__ = "import_rejects"
     __table_args__ = (Index(None, "source", "run_id"),)

@@ -1,4 +1,4 @@
-"""Which page of a list a client asks for: `skip` for people and small lists, `cursor` for everything else."""
+"""The page of a list that a client asks for: by `skip` for people and short lists, by `cursor` for all others."""
 
 import base64
 import binascii
@@ -24,11 +24,11 @@ class Paging:
 
     @classmethod
     def of(cls, skip: int, limit: int, cursor: str | None) -> "Paging":
-        """Raises InvalidCursor for one that we did not make, or beside a skip."""
+        """Raises InvalidCursor for a cursor that is not valid, or beside a skip."""
         if cursor is None:
             return cls(limit, skip)
         if skip:
-            raise InvalidCursor("Send either `skip` or `cursor`.")
+            raise InvalidCursor("Send `skip` or `cursor`, not both.")
         return cls(limit, after=_decode(cursor), by_cursor=True)
 
     def next_path(self, last_id: int, count: int) -> str:
@@ -43,7 +43,7 @@ def _encode(last_id: int) -> str:
 
 
 def _decode(cursor: str) -> int:
-    """An empty cursor is the beginning."""
+    """The last id before the page; an empty cursor is the first page."""
     if not cursor:
         return 0
     try:
@@ -51,5 +51,5 @@ def _decode(cursor: str) -> int:
     except (ValueError, binascii.Error):
         found = None
     if found is None:
-        raise InvalidCursor("The cursor is not one of ours; take it from `next`.")
+        raise InvalidCursor("The cursor is not valid; take it from `next` of a list.")
     return int(found[1])

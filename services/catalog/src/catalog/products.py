@@ -1,4 +1,4 @@
-"""Every query on products, one function each."""
+"""The queries on products, one function each."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,11 +22,11 @@ from imports.product import FIELDS
 
 __all__ = ["create", "delete", "etag", "get", "get_for_update", "page", "purge", "restore", "unpin", "update"]
 
-# A page ends before its texts exceed this, and `next` goes on behind it.
+# A page ends before its texts exceed this, and `next` continues after it.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-# A page so deep is costly, and few of them are read at a time; others wait for so long.
+# Deeper pages are costly: one is read at a time, and others wait for it no longer than this.
 DEEP_SKIP, DEEP_WAIT_SECONDS = 10_000, 2.0
-# So long a deleted product without a source can be restored.
+# For how long a deleted product without a source can be restored, and how many rows one transaction deletes.
 RESTORE_DAYS, PURGED_AT_ONCE = 30, 1000
 MAX_ID = 2**63 - 1
 
@@ -111,10 +111,10 @@ async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Pag
 
 @asynccontextmanager
 async def _deep_page(db: Database) -> AsyncIterator[None]:
-    """A turn at reading a deep page, followed by as long a pause: other clients keep most of PostgreSQL."""
+    """Deep pages take turns, each followed by a pause of the same length, so that PostgreSQL has time for others."""
     loop = asyncio.get_running_loop()
     try:
-        # Waiting for other clients is not waiting for PostgreSQL.
+        # Waiting for other clients does not count as waiting for PostgreSQL.
         with paused_deadline():
             async with asyncio.timeout(DEEP_WAIT_SECONDS):
                 await db.slow_reads.acquire()
@@ -165,9 +165,9 @@ async def restore(session: AsyncSession, product: ProductRow) -> ProductRow:
 
 
 async def purge(db: Database) -> int:
-    """Delete the rows of products without a source that were deleted long ago; how many. A source's rows keep sync out.
+    """Delete the rows of products without a source that were deleted long ago, and return their number.
 
-    No request waits for it, so it has transactions of its own, each short.
+    Tombstones of synced products stay. It opens its own short transactions, since no request has one for it.
     """
     old = sa.select(Product.id).where(
         Product.deleted_at < sa.func.now() - timedelta(days=RESTORE_DAYS), Product.source.is_(None)

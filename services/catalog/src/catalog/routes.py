@@ -21,7 +21,7 @@ from imports.product import FIELDS
 __all__ = ["router"]
 
 router = make_router("products", max_body=128 * 1024)
-# Anybody may keep a product, but has to ask whether it is still current.
+# Caches may store an answer, but must revalidate it.
 REVALIDATE = {"Cache-Control": "no-cache"}
 
 
@@ -78,7 +78,7 @@ async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions)
     """One product, with its version as a strong `ETag`."""
     product = await products.get(db, product_id)
     tag = products.etag(product)
-    if conditions.unchanged(tag):
+    if conditions.not_modified(tag):
         return Response(status_code=304, headers={"ETag": tag} | REVALIDATE)
     return JSONResponse(product, headers={"ETag": tag} | REVALIDATE)
 

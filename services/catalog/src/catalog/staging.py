@@ -21,9 +21,9 @@ _COPY_REJECTS = "COPY catalog.import_rejects (source, run_id, external_id, reaso
 _STAGED = (
     "SELECT DISTINCT ON (external_id) * FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC"
 )
-# A pinned field keeps its value, whatever the source says.
+# A pinned field keeps its value.
 _KEPT = {field: f"CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END" for field in FIELDS}
-# Rows that stay as they are, are not written and not locked: their xmin, version and updated_at remain.
+# Equal rows are neither written nor locked: their xmin, version and updated_at stay.
 _UPDATE = f"""
     WITH s AS ({_STAGED})
     UPDATE catalog.products AS p
@@ -68,15 +68,15 @@ async def _copy(session: AsyncSession, statement: str, rows: Sequence[tuple[obje
 
 
 async def analyze(session: AsyncSession) -> None:
-    """Count the staged rows for the planner: autovacuum has not seen them yet, and the plan depends on their number."""
+    """Update the planner's statistics: the plan depends on the rows, and autovacuum has not seen them yet."""
     await session.execute(text("ANALYZE catalog.import_rows"))
 
 
 async def update_changed_products(session: AsyncSession, source: str) -> int:
-    """Write what differs in the staged records of a source into its live products; how many."""
+    """Write the staged values that differ into the live products of a source; returns how many products changed."""
     return (await session.execute(text(_UPDATE), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 async def insert_new_products(session: AsyncSession, source: str) -> int:
-    """Make products of staged records whose external id is new, a deleted product's is not; how many."""
+    """Create products of the staged records with new external ids (not those of deleted ones); returns how many."""
     return (await session.execute(text(_INSERT), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -12,7 +12,18 @@ import httpx
 import msgspec
 
 from common.json_encoding import dumps
-from imports.messages import MAX_ITEMS, RUN_PATH, Counts, Fence, ImportPage, ImportState, Reject, Staged
+from imports.messages import (
+    MAX_ITEMS,
+    MAX_PAYLOAD,
+    MAX_REASON,
+    RUN_PATH,
+    Counts,
+    Fence,
+    ImportPage,
+    ImportState,
+    Reject,
+    Staged,
+)
 from imports.product import ExternalProduct, checked
 from sync.providers import Page
 from sync.providers.records import reject
@@ -22,21 +33,21 @@ __all__ = ["CatalogClient", "CatalogRejected", "CatalogUnavailable", "ImportSess
 
 log = logging.getLogger(__name__)
 
-# A page that has to be staged in chunks leaves cursors of our own between the source's.
+# A page that is staged in chunks has cursors with this separator and a number between those of the source.
 _CHUNK = "\x1f"
 T = TypeVar("T")
 
 
 class StaleRun(Exception):
-    """Another worker has gone on with the run: stop and touch nothing."""
+    """Another worker has continued the run: this one must stop."""
 
 
 class CatalogRejected(Exception):
-    """Catalog or auth understood and said no; trying again does not help."""
+    """Catalog or auth refused a request; to try again does not help."""
 
 
 class CatalogUnavailable(Exception):
-    """Catalog or auth did not serve for as long as we were ready to wait."""
+    """Catalog or auth did not serve within the time for retries."""
 
 
 class ImportSession:
@@ -61,8 +72,8 @@ class ImportSession:
 
         A product that breaks a rule of `imports.product` is staged as a reject; refused by catalog it ends the run.
         """
-        items, faulty = _sort_out(page.items)
-        rejects = [*page.rejects, *faulty]
+        items, invalid = _check_items(page.items)
+        rejects = [*map(_shorten, page.rejects), *invalid]
         size = max(len(items), len(rejects))
         for first in range(0, max(size, 1), MAX_ITEMS):
             last = first + MAX_ITEMS >= size
@@ -85,11 +96,11 @@ class ImportSession:
         self._staged_to, self.staged, self.rejected = cursor, answer.staged, answer.rejected
 
     async def merge(self) -> Counts:
-        """Make the staged records products, in one switch."""
+        """Make the staged records products, all at once."""
         return await self._catalog.call("POST", f"{self._path}/merge", Fence(fencing_token=self._fencing_token), Counts)
 
 
-def _sort_out(items: Sequence[ExternalProduct]) -> tuple[list[ExternalProduct], list[Reject]]:
+def _check_items(items: Sequence[ExternalProduct]) -> tuple[list[ExternalProduct], list[Reject]]:
     """The items that keep the contract, and the others as rejects."""
     good, rejects = [], []
     for item in items:
@@ -98,6 +109,11 @@ def _sort_out(items: Sequence[ExternalProduct]) -> tuple[list[ExternalProduct], 
         except ValueError as error:
             rejects.append(reject(msgspec.structs.asdict(item), str(error), id_field="external_id"))
     return good, rejects
+
+
+def _shorten(it: Reject) -> Reject:
+    """The reject within the limits of its message."""
+    return msgspec.structs.replace(it, reason=it.reason[:MAX_REASON], payload=it.payload[:MAX_PAYLOAD])
 
 
 class CatalogClient:
@@ -111,7 +127,7 @@ class CatalogClient:
         self._expires = 0.0
 
     async def open(self, source: str, run_id: UUID, fencing_token: int) -> ImportSession:
-        """Begin the import of a run, or take it up where it was left."""
+        """Begin the import of a run, or resume it."""
         path = RUN_PATH.format(source=source, run_id=run_id)
         state = await self.call("PUT", path, Fence(fencing_token=fencing_token), ImportState)
         return ImportSession(self, path, fencing_token, state)

@@ -1,4 +1,4 @@
-"""Every service is made and served here: layers, errors, health, metrics, drain, in one reviewed place."""
+"""Composes and serves every HTTP service: middleware, errors, health, metrics, drain."""
 
 import asyncio
 import logging
@@ -76,7 +76,7 @@ def create_app(
         limited = DeadlineMiddleware(internal_api, seconds=internal.seconds, longest=internal.seconds)
         asgi = _PrefixDispatcher(asgi, internal.prefix, limited)
     asgi = AdmissionMiddleware(asgi)
-    # Outside of what refuses: a browser shows its page no answer without these headers.
+    # Outside of what refuses requests: browsers hide an answer without these headers from the page.
     asgi = _cors(asgi, settings.backend_cors_origins) if settings.backend_cors_origins else asgi
     asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
     return Service(name, asgi, api, internal_api, checks)
@@ -142,7 +142,7 @@ class _Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._health.draining = True
-        # Clients go elsewhere before their connections are closed; uvicorn makes the second list anew every second.
+        # Clients connect elsewhere before their connections are closed; uvicorn rebuilds the second list every second.
         for headers in (self.config.encoded_headers, self.server_state.default_headers):
             headers.append((b"connection", b"close"))
         log.info("draining for %g s", self._drain_seconds)
@@ -166,12 +166,12 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
         log_config=None,
         access_log=False,
         server_header=False,
-        # ForwardedMiddleware does it: uvicorn passes over every trusted address, also one that a client wrote there.
+        # ForwardedMiddleware does it: uvicorn skips every trusted address, also one that a client sent.
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=30,
     )
-    # uvicorn repeats the signal that it was ended by; by default that would be the end before the spans are out.
+    # uvicorn raises the signal again when it has stopped, which by default ends the process before the flush.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         _Server(config, service.health, settings.drain_seconds).run()

@@ -1,4 +1,4 @@
-"""Plain ASGI layers around every service, from the outermost inwards."""
+"""Plain ASGI middleware around every service, from the outermost inwards."""
 
 import logging
 from time import perf_counter
@@ -18,14 +18,14 @@ __all__ = ["AccessLogMiddleware", "AdmissionMiddleware", "DeadlineMiddleware"]
 access = logging.getLogger(logs.ACCESS)
 _QUIET = ("/health", "/livez")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Of a path this much is logged.
+# How much of a path is logged.
 MAX_PATH = 256
 
 
 class AccessLogMiddleware:
     """Assign the request id, record metrics and the access log, and answer unhandled errors.
 
-    Whatever a route does not say about caching is not to be stored.
+    Answers without a Cache-Control of their own get `no-store`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -71,7 +71,7 @@ class AccessLogMiddleware:
         series[0].inc()
         series[1].observe(seconds)
         if access.isEnabledFor(logging.INFO) and not route.endswith(_QUIET):
-            # As it was sent, still percent-encoded: nothing in it can end the line or colour a terminal.
+            # As it was sent, percent-encoded: it cannot end the line or control a terminal.
             path = scope["raw_path"].partition(b"?")[0][:MAX_PATH].decode("ascii", "backslashreplace")
             fields = {"status": status, "ms": round(seconds * 1000, 1)}
             access.info("%s %s", key[0], path, extra=fields)
@@ -80,7 +80,7 @@ class AccessLogMiddleware:
 class AdmissionMiddleware:
     """Refuses URLs over 8 KB (414), headers over 16 KB (431) and more than `most` requests at once (503).
 
-    Probes are always admitted: a busy process is still alive.
+    Probes are always admitted, since a busy process is still alive.
     """
 
     MAX_URL = 8 * 1024

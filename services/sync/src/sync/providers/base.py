@@ -2,9 +2,9 @@
 
 ProviderError                    retryable = False
 ├── ProviderUnavailable          retryable = True: no connection, timeout, 5xx, 429 (`retry_after`)
-├── ProviderAnswerInvalid        HTML with 200, truncated JSON, wrong shape, too big
+├── ProviderAnswerInvalid        HTML with 200, truncated JSON, wrong structure, too large
 ├── ProviderRefused              redirect, 401, 403, 404 and every other 4xx
-├── ProviderPagingError          the paging goes in circles or past a cap
+├── ProviderPagingError          the paging repeats itself or exceeds a limit
 └── ProviderMisconfigured        unknown provider name, unusable address or cursor
 """
 
@@ -50,7 +50,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the API is and how much of it a pass may read.
 
-    `transport`, `sleep`, `rng` and `clock` are the seams by which tests take the network and the time away.
+    Tests replace `transport`, `sleep`, `rng` and `clock`, so that they need no network and take no time.
     """
 
     url: str
@@ -81,11 +81,11 @@ class ProviderError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
-        """Seconds that the source asked us to wait, where it did."""
+        """Seconds to wait, if the source sent Retry-After."""
 
 
 class ProviderUnavailable(ProviderError):
-    """The source did not answer or asked us to come back later; the page was already tried several times."""
+    """The source did not answer or asked to try later; the page was tried several times already."""
 
     retryable = True
 
@@ -95,22 +95,22 @@ class ProviderAnswerInvalid(ProviderError):
 
 
 class ProviderRefused(ProviderError):
-    """The source understood and said no, or sent us elsewhere."""
+    """The source refused the request, or redirects."""
 
 
 class ProviderPagingError(ProviderError):
-    """The pages do not come to an end, or do not add up."""
+    """The pages do not end, or contradict the stated total."""
 
 
 class ProviderMisconfigured(ProviderError):
-    """Nothing was asked: the settings of the source cannot work."""
+    """No request was sent: the settings of the source are not valid."""
 
 
 @runtime_checkable
 class ExternalAPIProvider(Protocol):
     """One external API. Built by `Provider(config: ProviderConfig)`, used by one task at a time.
 
-    Register a class under the entry point group `products.providers`, and prove it with
+    Register a class under the entry point group `products.providers`, and test it with
     `sync.providers.testing.ProviderContract`.
     """
 
@@ -129,5 +129,5 @@ class ExternalAPIProvider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Give back the connections; may be called more than once."""
+        """Close the connections; may be called more than once."""
         ...

@@ -29,7 +29,7 @@ from sync.providers.records import (
 
 __all__ = ["DummyJSON"]
 
-# `reviews` stay behind on purpose: they name people.
+# `reviews` are left out, since they name people.
 ATTRIBUTES = (
     "rating",
     "tags",
@@ -50,7 +50,7 @@ class DummyJSON:
 
     A pass ends on an empty page, or on one that is short of what was asked for, once the total that the same
     answer states is reached. So a total that grows is followed, one that shrinks ends the pass early, and one
-    that is too low (some servers state the length of the page) is not believed after a full page.
+    that is too low (some servers state the length of the page) is ignored after a full page.
     """
 
     name: ClassVar[str] = "dummyjson"
@@ -69,11 +69,11 @@ class DummyJSON:
             if answer.records and after.mark in seen:
                 if at.skip < at.total:
                     raise ProviderPagingError(f"The page at skip={at.skip} came before: `skip` is ignored.")
-                # All that was promised is in, and the source can only repeat itself.
+                # All stated products are read, and the source repeats itself.
                 yield Page(items=())
                 return
             last = self._is_last(answer, after)
-            for page in self._cut(at, answer, None if last else after.write()):
+            for page in self._split(at, answer, None if last else after.write()):
                 yield page
             if last:
                 return
@@ -83,33 +83,33 @@ class DummyJSON:
     async def validate(self) -> None:
         """Read five products; raises what `pages` would, and if none of the five is a product."""
         answer = await self._ask(skip=0, limit=min(5, self._config.page_size))
-        items, rejects = _sort_out(answer.records)
+        items, rejects = _parse_records(answer.records)
         if rejects and not items:
             raise ProviderAnswerInvalid(f"None of the first {len(rejects)} records is a product ({rejects[0].reason}).")
 
     async def aclose(self) -> None:
-        """Close the connections; again is fine."""
+        """Close the connections; may be called more than once."""
         await self._client.aclose()
 
     async def _ask(self, *, skip: int, limit: int) -> "_Page":
         return _Page.read(await self._client.get({"limit": limit, "skip": skip}))
 
-    def _cut(self, at: "_Cursor", answer: "_Page", cursor: str | None) -> Iterator[Page]:
+    def _split(self, at: "_Cursor", answer: "_Page", cursor: str | None) -> Iterator[Page]:
         """The answer as pages of our size: a source may ignore `limit` and send everything at once."""
         size = self._config.page_size
         for end in range(size, max(len(answer.records), 1) + size, size):
-            items, rejects = _sort_out(answer.records[end - size : end])
+            items, rejects = _parse_records(answer.records[end - size : end])
             within = at._replace(skip=at.skip + end, total=answer.total).write()
             yield Page(items=items, rejects=rejects, next_cursor=within if end < len(answer.records) else cursor)
 
     def _is_last(self, answer: "_Page", after: "_Cursor") -> bool:
         if not answer.records and after.skip < answer.total:
             raise ProviderPagingError(f"The source states {answer.total} products and stops after {after.skip}.")
-        # Ending quietly would look like a complete pass, and what is missing from one is removed.
+        # To end here without an error would look like a complete pass, which is merged.
         if answer.records and after.pages > self._config.max_pages:
-            raise ProviderPagingError(f"No end after {self._config.max_pages} pages: is the paging right?")
+            raise ProviderPagingError(f"No end after {self._config.max_pages} pages: check the provider's paging.")
         if after.skip > self._config.max_records:
-            raise ProviderPagingError(f"No end after {self._config.max_records} records: is the paging right?")
+            raise ProviderPagingError(f"No end after {self._config.max_records} records: check the provider's paging.")
         full = len(answer.records) == self._config.page_size
         return not full and after.skip >= answer.total
 
@@ -130,7 +130,7 @@ class _Page(NamedTuple):
 
 
 class _Cursor(NamedTuple):
-    """Where a pass is, with all that finding loops and caps needs, so that resuming changes neither."""
+    """Where a pass is, with what the checks for loops and limits need, so that they also work after a resume."""
 
     skip: int = 0
     pages: int = 0
@@ -159,7 +159,7 @@ class _Cursor(NamedTuple):
         return _Cursor(skip, self.pages + 1, answer.total, mark.hexdigest()[:16])
 
 
-def _sort_out(records: list[Any]) -> tuple[tuple[ExternalProduct, ...], tuple[Reject, ...]]:
+def _parse_records(records: list[Any]) -> tuple[tuple[ExternalProduct, ...], tuple[Reject, ...]]:
     items, rejects = [], []
     for record in records:
         try:

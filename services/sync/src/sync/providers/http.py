@@ -1,4 +1,4 @@
-"""Fetches pages of JSON from servers that may be slow, down, lying or hostile.
+"""Fetches pages of JSON from servers that may be slow, down, wrong or hostile.
 
 A request has one deadline for all of it, a body is cut at a size counted after decompression, redirects are
 not followed, and a page is tried three times. What a server sends is never part of an error's text.
@@ -38,7 +38,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class JsonClient:
-    """GETs JSON from one source, patiently. Use `get` for one page at a time and `aclose` at the end."""
+    """GETs JSON from one source, with retries. `get` reads one page; `aclose` at the end."""
 
     def __init__(self, config: ProviderConfig) -> None:
         self.url = _address(config.url)
@@ -47,9 +47,9 @@ class JsonClient:
             transport=config.transport,
             timeout=config.timeout,
             follow_redirects=False,
-            # A proxy cannot reach a source on this very machine.
+            # A proxy cannot reach a source on this machine.
             trust_env=self.url.host not in {"127.0.0.1", "::1", "localhost"},
-            # Only what `_Body` can decompress within bounds is asked for.
+            # Only what `_Body` can decompress within its limit is accepted.
             headers={
                 "User-Agent": "products-api-sync",
                 "Accept": "application/json",
@@ -71,13 +71,13 @@ class JsonClient:
                 attempt += 1
 
     async def aclose(self) -> None:
-        """Close the connections; again is fine."""
+        """Close the connections; may be called more than once."""
         await self._client.aclose()
 
     @property
     def _where(self) -> str:
         """The address without user, password and query, which may be secrets."""
-        return _public(self.url)
+        return _without_secrets(self.url)
 
     def _delay(self, attempt: int, retry_after: float | None) -> float:
         if retry_after is not None:
@@ -85,7 +85,7 @@ class JsonClient:
         return self._config.rng() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** (attempt - 1))
 
     async def _fetch(self, request: httpx.Request) -> bytes:
-        """The body of a good answer. Every other outcome is one of our errors."""
+        """The body of a successful answer; raises a `ProviderError` for everything else."""
         where, seconds = self._where, self._config.timeout
         try:
             async with asyncio.timeout(seconds):
@@ -96,7 +96,7 @@ class JsonClient:
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise ProviderUnavailable(f"{where} gave no whole answer within {seconds:g} s.") from error
+            raise ProviderUnavailable(f"{where} gave no complete answer within {seconds:g} s.") from error
         except (httpx.UnsupportedProtocol, UnicodeError) as error:
             raise ProviderMisconfigured(f"{where} is not an address to connect to.") from error
         except httpx.DecodingError as error:
@@ -140,7 +140,7 @@ class JsonClient:
 
 
 class _Body:
-    """Collects a body and stops as soon as it is too big, whatever it was packed in."""
+    """Collects a body, decompressed, and stops as soon as it is too large."""
 
     def __init__(self, encoding: str, limit: int, where: str) -> None:
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
@@ -152,7 +152,7 @@ class _Body:
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        # Counted as it arrives too: empty gzip blocks inflate to nothing for ever.
+        # What arrives is counted too: empty gzip blocks inflate to nothing without end.
         self._arrived += len(chunk)
         if self._unzip is not None:
             try:
@@ -172,7 +172,7 @@ class _Body:
 
 
 def parse(body: bytes, where: str = "The source") -> Any:
-    """JSON with every fraction as a `Decimal`; NaN and infinities are left for the record's check to refuse."""
+    """JSON with every fraction as a `Decimal`; NaN and infinities are refused with their record."""
     # Ten megabytes of `[],[],` are hundreds of megabytes of lists.
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
         raise ProviderAnswerInvalid(f"{where} sent more than {MAX_VALUES} values in one page.")
@@ -189,11 +189,11 @@ def _decimal(literal: str) -> Decimal:
     try:
         return Decimal(literal)
     except InvalidOperation:
-        return Decimal("NaN")  # an exponent beyond what even Decimal can hold
+        return Decimal("NaN")  # an exponent that Decimal cannot hold
 
 
 def _whole(literal: str) -> int | Decimal:
-    # int() refuses 4300 digits by failing the page; as a Decimal only its record is refused.
+    # int() raises for 4300 digits, which would fail the page; a Decimal is refused with its record.
     number = int(literal) if len(literal) <= 20 else None
     return number if number is not None and -(2**63) <= number < 2**64 else Decimal(literal)
 
@@ -208,7 +208,7 @@ def _address(url: str) -> httpx.URL:
     return address
 
 
-def _public(url: httpx.URL) -> str:
+def _without_secrets(url: httpx.URL) -> str:
     return str(url.copy_with(username=None, password=None, query=None, fragment=None))
 
 

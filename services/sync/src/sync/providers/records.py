@@ -1,4 +1,4 @@
-"""From one hostile record to an `ExternalProduct`, or to the reason why not.
+"""Parses the fields of one record, which may hold anything, for an `ExternalProduct`.
 
 The limits and rules are those of `imports.product`: a record that passes here is stored by catalog. Each function takes
 a value as it came out of `sync.providers.http.parse` and raises `InvalidRecord`, which names the field and the rule.
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class InvalidRecord(Exception):
-    """This record cannot become a product."""
+    """The record is not a valid product."""
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(f"{field}: {rule}")
@@ -117,7 +117,7 @@ def _apply(rule: Callable[[T], T], value: T, field: str) -> T:
 
 
 def reject(record: object, reason: str, *, id_field: str = "id") -> Reject:
-    """The note that is kept of a record that is no product."""
+    """The reject of a record that is not a valid product."""
     try:
         external_id = parse_id(record.get(id_field)) if isinstance(record, dict) else None
     except InvalidRecord:
@@ -127,7 +127,7 @@ def reject(record: object, reason: str, *, id_field: str = "id") -> Reject:
 
 
 def _brief(value: object, *, depth: int) -> object:
-    """The value with long texts and lists cut and deep parts left out, so that it is cheap to write."""
+    """The value with long texts and lists shortened and deep parts left out, so that it is small."""
     if isinstance(value, str):
         return value if len(value) <= 120 else value[:120] + "..."
     if isinstance(value, Decimal | int) and not isinstance(value, bool):

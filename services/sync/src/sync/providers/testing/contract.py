@@ -1,6 +1,6 @@
-"""The contract that every provider keeps, as checks that run in any test framework.
+"""The contract of a provider, as checks that run in any test framework.
 
-Tell the kit how your API serves records, and pytest (with pytest-asyncio in auto mode) does the rest:
+Say how your API serves records, and pytest (with pytest-asyncio in auto mode) runs the checks:
 
     class TestMyShop(ProviderContract):
         def make(self, config):
@@ -17,8 +17,8 @@ Tell the kit how your API serves records, and pytest (with pytest-asyncio in aut
             return httpx.Response(200, json=records[page * size : (page + 1) * size])
 
 Elsewhere, `await check(TestMyShop())` runs every check and raises `ContractBroken` at the first that fails.
-No check opens a socket, and none takes time in a provider that waits by `config.sleep`, as everything built on
-`sync.providers.http.JsonClient` does. A provider obeys every bound of its `config`.
+No check opens a socket, and none takes time if the provider waits by `config.sleep`, as
+`sync.providers.http.JsonClient` does. A provider obeys every limit of its `config`.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from sync.providers.base import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from sync.providers.testing.source import Fault, Source, body, hang, padded, repeat, reset, status, truncated
+from sync.providers.testing.source import Fault, ScriptedSource, body, hang, padded, repeat, reset, status, truncated
 
 __all__ = ["ContractBroken", "ProviderContract", "check"]
 
@@ -50,7 +50,7 @@ SECRET = "hush-hush"  # noqa: S105
 
 
 class ContractBroken(AssertionError):
-    """The provider does something else than the contract says."""
+    """The provider breaks the contract."""
 
 
 def expect(kept: bool, promise: str) -> None:
@@ -59,7 +59,7 @@ def expect(kept: bool, promise: str) -> None:
 
 
 async def check(contract: "ProviderContract") -> None:
-    """Run every check of the kit."""
+    """Run every check."""
     for name in sorted(dir(contract)):
         if name.startswith("test_"):
             await getattr(contract, name)()
@@ -125,7 +125,7 @@ class ProviderContract:
     async def test_bad_records_are_rejected_and_good_ones_kept(self) -> None:
         bad = [*self.bad_records(), None, True, 7, "x", [], {}]
         mixed = [record for number, each in enumerate(bad) for record in (each, self.record(number))]
-        source = Source(self.serve, mixed)
+        source = ScriptedSource(self.serve, mixed)
         pages = await self._collect(self.make(source.config(self.url, self.page_size)))
         rejects = [each for page in pages for each in page.rejects]
         expect(len(_ids(pages)) == len(bad), f"keeps {len(bad)} good records, not {len(_ids(pages))}")
@@ -135,13 +135,13 @@ class ProviderContract:
             expect(len(each.payload.encode()) <= 2_048, "keeps at most 2 KB of a reject")
             expect("\x00" not in f"{each.external_id}{each.reason}{each.payload}", "keeps no NUL")
 
-    async def test_what_may_pass_is_unavailable(self) -> None:
+    async def test_transient_errors_are_unavailable(self) -> None:
         for fault in (status(500), status(503), status(429), reset, hang):
             await self._fails(fault, ProviderUnavailable)
         error = await self._fails(status(429, retry_after="7"), ProviderUnavailable)
         expect((error.retry_after or 0) > 0, "hands on the Retry-After of a 429")
 
-    async def test_what_will_not_pass_is_refused_or_invalid(self) -> None:
+    async def test_permanent_errors_are_refused_or_invalid(self) -> None:
         html = body("<!doctype html><title>Down for maintenance</title>", "text/html")
         for fault in (html, truncated, body("null"), body("7"), body('"x"'), body("")):
             await self._fails(fault, ProviderAnswerInvalid)
@@ -152,7 +152,7 @@ class ProviderContract:
         _, provider = self._source(1, status(302, location="https://elsewhere.test/"))
         await self._raises(provider, ProviderError)
 
-    async def test_a_page_too_big_is_invalid(self) -> None:
+    async def test_a_page_too_large_is_invalid(self) -> None:
         _, provider = self._source(1, padded(1_000_000), max_page_bytes=500_000)
         await self._raises(provider, ProviderAnswerInvalid)
 
@@ -160,7 +160,7 @@ class ProviderContract:
         _, provider = self._source(4 * self.page_size, repeat, since=2, max_pages=20)
         await self._raises(provider, ProviderPagingError)
 
-    async def test_one_hiccup_is_survived(self) -> None:
+    async def test_one_error_is_retried(self) -> None:
         source, provider = self._source(2 * self.page_size, status(503), since=2, times=1)
         expect(len(_ids(await self._collect(provider))) == 2 * self.page_size, "tries a page again after a 503")
         expect(len(source.sleeps) == 1, "waits by config.sleep before it tries again")
@@ -170,7 +170,7 @@ class ProviderContract:
         await provider.validate()
         expect(1 <= len(source.requests) <= 2, "validates by one page")
         url = f"{self.url}?key={SECRET}"
-        source = Source(self.serve, [], status(404))
+        source = ScriptedSource(self.serve, [], status(404))
         error = await _failure(self.make(source.config(url, self.page_size)).validate())
         expect(isinstance(error, ProviderRefused), "validate raises what a pass would")
         expect(len(str(error)) > 10 and SECRET not in str(error), "validate says what to do, and no secret")
@@ -199,9 +199,9 @@ class ProviderContract:
 
     def _source(
         self, count: int = 0, fault: Fault | None = None, *, since: int = 1, times: int = 1_000, **settings: Any
-    ) -> tuple[Source, ExternalAPIProvider]:
+    ) -> tuple[ScriptedSource, ExternalAPIProvider]:
         records = [self.record(number) for number in range(count)]
-        source = Source(self.serve, records, fault, since=since, times=times)
+        source = ScriptedSource(self.serve, records, fault, since=since, times=times)
         return source, self.make(source.config(self.url, self.page_size, **settings))
 
     async def _collect(self, provider: ExternalAPIProvider, cursor: str | None = None) -> list[Page]:

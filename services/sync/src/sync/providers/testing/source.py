@@ -8,15 +8,15 @@ import httpx
 
 from sync.providers.base import ProviderConfig
 
-__all__ = ["Fault", "Serve", "Source", "body", "hang", "padded", "repeat", "reset", "status", "truncated"]
+__all__ = ["Fault", "ScriptedSource", "Serve", "body", "hang", "padded", "repeat", "reset", "status", "truncated"]
 
 Serve = Callable[[httpx.Request, list[Any]], httpx.Response]
-Fault = Callable[["Source", httpx.Response], Awaitable[httpx.Response]]
+Fault = Callable[["ScriptedSource", httpx.Response], Awaitable[httpx.Response]]
 
 MAX_REQUESTS = 300
 
 
-class Source(httpx.AsyncBaseTransport):
+class ScriptedSource(httpx.AsyncBaseTransport):
     """A transport that answers by `serve`, and by `fault` from request number `since` on, `times` times.
 
     `requests` are all that came, `sleeps` all the seconds that the provider asked to wait: none of it takes time.
@@ -69,7 +69,7 @@ class Source(httpx.AsyncBaseTransport):
 class _Stuck(httpx.AsyncByteStream):
     """The beginning of a body, and then nothing for ever."""
 
-    def __init__(self, source: Source, beginning: bytes) -> None:
+    def __init__(self, source: ScriptedSource, beginning: bytes) -> None:
         self._source = source
         self._beginning = beginning
         source.open_bodies += 1
@@ -83,22 +83,22 @@ class _Stuck(httpx.AsyncByteStream):
         self._source.open_bodies -= 1
 
 
-async def hang(source: Source, response: httpx.Response) -> httpx.Response:
+async def hang(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
     """Half a body that never goes on."""
     return httpx.Response(200, stream=_Stuck(source, response.content[: len(response.content) // 2]))
 
 
-async def reset(source: Source, response: httpx.Response) -> httpx.Response:
+async def reset(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
     """A connection that breaks."""
     raise httpx.ReadError("connection reset by peer")
 
 
-async def repeat(source: Source, response: httpx.Response) -> httpx.Response:
+async def repeat(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
     """The first page, whatever is asked for."""
     return source.first or response
 
 
-async def truncated(source: Source, response: httpx.Response) -> httpx.Response:
+async def truncated(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
     """Half of the JSON, as if it were all."""
     return httpx.Response(200, content=response.content[: len(response.content) // 2])
 
@@ -106,7 +106,7 @@ async def truncated(source: Source, response: httpx.Response) -> httpx.Response:
 def status(code: int, **headers: str) -> Fault:
     """An empty answer with this status; `retry_after="7"` becomes a header."""
 
-    async def fault(source: Source, response: httpx.Response) -> httpx.Response:
+    async def fault(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
         return httpx.Response(code, headers={name.replace("_", "-"): text for name, text in headers.items()})
 
     return fault
@@ -115,7 +115,7 @@ def status(code: int, **headers: str) -> Fault:
 def body(content: str, content_type: str = "application/json") -> Fault:
     """A good status over this body."""
 
-    async def fault(source: Source, response: httpx.Response) -> httpx.Response:
+    async def fault(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
         return httpx.Response(200, text=content, headers={"content-type": content_type})
 
     return fault
@@ -124,7 +124,7 @@ def body(content: str, content_type: str = "application/json") -> Fault:
 def padded(size: int) -> Fault:
     """The right answer behind this many blanks."""
 
-    async def fault(source: Source, response: httpx.Response) -> httpx.Response:
+    async def fault(source: ScriptedSource, response: httpx.Response) -> httpx.Response:
         return httpx.Response(200, content=b" " * size + response.content)
 
     return fault
