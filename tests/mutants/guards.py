@@ -171,6 +171,9 @@ GUARDS = [
         ("a first sync that failed is tried again", "runs.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL::timestamptz", SCHEDULER),
         ("its pauses grow", "runs.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),
         ("a frozen PostgreSQL is given up by workers", "database.py", "max_wait=timings.STATEMENT", "max_wait=500", FROZEN),
+        ("a job that blocks its event loop is ended", "jobs.py", "        faulthandler.dump_traceback_later(timings.BLOCKED, exit=True)\n", "", "tests/unit/sync/test_watchdog.py"),
+        ("the time limit of a job is ours", "queue.py", "        self.timeout = timings.JOB_LIMIT\n", "", "tests/integration/sync/test_ticks.py"),
+        ("a claimed tick does its run", "jobs.py", "    return await _run(claimed.id, settings, db)\n", "    return None\n", "tests/integration/sync/test_ticks.py"),
         ("a frozen Redis is given up by workers", "queue.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
     ),
 ]  # fmt: skip
