@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -114,3 +115,41 @@ def test_load_finds_what_is_installed() -> None:
 def test_load_names_what_there_is() -> None:
     with pytest.raises(ProviderMisconfigured, match=r"no provider 'dummy'.*dummyjson"):
         load("dummy", ProviderConfig(url="https://source.test/products"))
+
+
+class Incomplete:
+    """A provider that forgot its pages."""
+
+    name = "incomplete"
+
+    def __init__(self, config: ProviderConfig) -> None: ...
+
+
+def install(site: Path, package: str, *points: str) -> None:
+    """As pip would: a package whose metadata registers providers."""
+    metadata = site / f"{package}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", "utf-8")
+    (metadata / "entry_points.txt").write_text("\n".join(["[products.providers]", *points, ""]), "utf-8")
+
+
+def test_a_provider_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "shop", f"token-shop = {TokenShop.__module__}:TokenShop")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert known() == ("dummyjson", "token-shop")
+    assert isinstance(load("token-shop", ProviderConfig(url="https://source.test/products")), TokenShop)
+
+
+def test_a_name_that_two_packages_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one ran would depend on the order of sys.path."""
+    install(tmp_path, "shop", f"dummyjson = {TokenShop.__module__}:TokenShop")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ProviderMisconfigured, match=r"'dummyjson' is registered twice: sync\.providers\.dummyjson:"):
+        load("dummyjson", ProviderConfig(url="https://source.test/products"))
+
+
+def test_a_provider_that_lacks_a_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "shop", f"incomplete = {Incomplete.__module__}:Incomplete")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ProviderMisconfigured, match="'incomplete' lacks a part of ExternalAPIProvider"):
+        load("incomplete", ProviderConfig(url="https://source.test/products"))
