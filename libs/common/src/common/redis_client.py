@@ -10,9 +10,6 @@ from common.settings import ServiceSettings
 
 __all__ = ["connect"]
 
-# The driver's own limits count the time in which this process is late.
-DRIVER_SECONDS = 5.0
-
 
 class _Client(Redis):
     """Ends each command in time, connecting and waiting for a free connection included."""
@@ -29,13 +26,14 @@ class _Client(Redis):
 
 def connect(settings: ServiceSettings) -> Redis:
     """A client whose commands take at most 0.4 s each, by `loop_clock`."""
-    # A burst waits for a connection: the plain pool would call Redis lost when all are in use.
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
-        socket_timeout=DRIVER_SECONDS,
-        socket_connect_timeout=DRIVER_SECONDS,
+        # Limits of the driver would also count the time in which this process is late.
+        socket_timeout=None,
+        socket_connect_timeout=None,
         health_check_interval=15,
+        # A burst waits for a connection; the plain pool would raise an error when all are in use.
         max_connections=16,
-        timeout=DRIVER_SECONDS,
+        timeout=None,
     )
     return _Client.from_pool(pool)
