@@ -49,7 +49,7 @@ __all__ = [
 
 
 class ApiError(HTTPException):
-    """Base of all errors with a response. `slug` is the fragment of the problem's `type`, which is `about:blank` without.
+    """Base of all errors with a response. `slug` is the fragment of its `type`; without one that is `about:blank`.
 
     A subclass of Starlette's HTTPException, the only exception that FastAPI does not replace while it reads a body.
     """
