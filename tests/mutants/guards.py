@@ -125,7 +125,7 @@ GUARDS = [
         ("a frozen Redis is given up", "redis_client.py", "loop_clock.timeout(self.seconds)", "loop_clock.timeout(300)", FROZEN),
         ("a late process does not blame the server", "loop_clock.py", "return min(time, self._tick_due) - self._late", "return time", LATE),
         ("waits for a connection of the engine go by the clock of the loop", "web/database.py", "                    if not server.time_left(loop_clock.now() - began):\n", "                    if True:\n", LATE),
-        ("a frozen auth is given up", "web/jwks.py", "timeout=0.7)", "timeout=300)", FROZEN),
+        ("a frozen auth is given up", "web/jwks.py", "loop_clock.timeout(self.FETCH_SECONDS)", "loop_clock.timeout(300)", FROZEN),
     ),
     *_guards(
         CATALOG, IMPORTS,

@@ -61,12 +61,12 @@ async def test_keys_serve_on_while_auth_is_away(
     source.away = True
     asked = source.asked
     # Old enough to be fetched anew, again and again.
-    for name, seconds in (("FRESH", 0.0), ("THROTTLE", 0.0)):
+    for name, seconds in (("FRESH_SECONDS", 0.0), ("THROTTLE_SECONDS", 0.0)):
         monkeypatch.setattr(JWKSClient, name, seconds)
     for _ in range(3):
         assert (await verify(token_of(auth_process), keys)).role == "admin"
     assert source.asked == asked + 3
-    monkeypatch.setattr(JWKSClient, "STALE", 0.0)
+    monkeypatch.setattr(JWKSClient, "STALE_SECONDS", 0.0)
     with pytest.raises(Unavailable):
         await verify(token_of(auth_process), keys)
 

@@ -1,4 +1,4 @@
-"""A request's body, read within bounds of size, of time and of what this process holds for all clients."""
+"""Request bodies, with limits on their size, on their time, and on what the process holds of all of them."""
 
 import asyncio
 
@@ -10,15 +10,15 @@ from common.web.errors import BodyTooLarge, RequestTimeout, Unavailable, Unsuppo
 
 __all__ = ["BoundedBody", "check_media_type", "has_body"]
 
-# A body may take this long, and a second more for each such number of bytes that came.
+# A body may take GRACE_SECONDS, and a second more for each BYTES_PER_SECOND that it has.
 GRACE_SECONDS, BYTES_PER_SECOND = 10.0, 16 * 1024
-# What all unfinished requests of this process may have sent together.
+# How many bytes of the bodies of unfinished requests the process holds at most.
 MAX_HELD = 32 * 1024 * 1024
 UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
 class _Held:
-    """Bytes of bodies whose requests have not ended yet."""
+    """How many bytes of the bodies of unfinished requests the process holds."""
 
     total = 0
 
@@ -38,14 +38,14 @@ def check_media_type(request: Request, *, form: bool) -> None:
         if name.strip() == "charset" and value.strip(' "') not in UTF8:
             raise UnsupportedMediaType("Send the body in UTF-8.")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("Send the body without Content-Encoding: it is not decompressed here.")
+        raise UnsupportedMediaType("Send the body without Content-Encoding; it is not decompressed.")
 
 
 class BoundedBody:
-    """`async with BoundedBody(request, limit) as receive`: its messages, as ASGI gives them, within the bounds.
+    """`async with BoundedBody(request, limit) as receive`: an ASGI `receive` that keeps the limits.
 
-    Raises BodyTooLarge over `limit` bytes, RequestTimeout for a sender that is too slow, and Unavailable while this
-    process holds too many bytes for others.
+    It raises BodyTooLarge over `limit` bytes, RequestTimeout when the client is too slow, and Unavailable when the
+    process holds too many bytes.
     """
 
     def __init__(self, request: Request, limit: int) -> None:
@@ -66,7 +66,7 @@ class BoundedBody:
 
     async def _next(self) -> Message:
         try:
-            # A client's own slowness does not count against the dependencies.
+            # A slow client is not a slow dependency.
             with paused_deadline():
                 async with asyncio.timeout_at(self._expires):
                     message = await self._receive()

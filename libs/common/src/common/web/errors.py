@@ -1,4 +1,4 @@
-"""Errors that a client sees, as types.
+"""The errors of HTTP responses, as types.
 
 ApiError
 ├── BadRequest 400
@@ -49,9 +49,9 @@ __all__ = [
 
 
 class ApiError(HTTPException):
-    """Base of all errors with an answer. `slug` names the kind in the problem's `type`; None is `about:blank`.
+    """Base of all errors with a response. `slug` is the fragment of its `type`; without one that is `about:blank`.
 
-    It is Starlette's HTTPException, since FastAPI lets only that pass out of its body parsing.
+    A subclass of Starlette's HTTPException, the only exception that FastAPI does not replace while it reads a body.
     """
 
     status: ClassVar[int] = 500
@@ -94,22 +94,22 @@ class NotFound(ApiError):
 
 
 class MethodNotAllowed(ApiError):
-    """405; `allowed` are all methods that the path takes."""
+    """405; `allowed` are all methods of the path."""
 
     status = 405
 
     def __init__(self, method: str, allowed: list[str]) -> None:
         allow = ", ".join(allowed)
-        super().__init__(f"{method} is not possible here; this path takes {allow}.", headers={"Allow": allow})
+        super().__init__(f"{method} is not allowed; this path has {allow}.", headers={"Allow": allow})
 
 
 class RequestTimeout(ApiError):
-    """408: the body did not come in time; the connection ends with it."""
+    """408: the body was not received in time. The connection is closed."""
 
     status = 408
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"The body did not come within {seconds:.0f} s.", headers={"Connection": "close"})
+        super().__init__(f"The body was not received within {seconds:.0f} s.", headers={"Connection": "close"})
 
 
 class Conflict(ApiError):
@@ -133,7 +133,7 @@ class UnsupportedMediaType(ApiError):
 
 
 class Unprocessable(ApiError):
-    """422; `errors` is a list of `{"pointer" | "parameter": ..., "detail": ...}`, of which 20 are told."""
+    """422; `errors` is a list of `{"pointer" | "parameter": ..., "detail": ...}`, of which MAX_ERRORS are sent."""
 
     status = 422
     slug, title = "validation", "Invalid input"
@@ -145,7 +145,7 @@ class Unprocessable(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """429; `retry_after` in seconds."""
+    """429; the client should wait for `retry_after` seconds."""
 
     status = 429
 
@@ -158,7 +158,7 @@ class HeadersTooLarge(ApiError):
 
 
 class Unavailable(ApiError):
-    """503 of a dependency; safe to retry after `retry_after` seconds."""
+    """503: a dependency or this process cannot serve now; the client may retry after `retry_after` seconds."""
 
     status = 503
 

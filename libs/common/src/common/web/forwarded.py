@@ -1,4 +1,4 @@
-"""The client's address, as the nearest trusted proxy reports it."""
+"""The client's address and scheme, as a trusted proxy forwards them."""
 
 import ipaddress
 
@@ -10,10 +10,10 @@ __all__ = ["ForwardedMiddleware"]
 
 
 class ForwardedMiddleware:
-    """Puts the last address of X-Forwarded-For in place of the peer's, if the peer is a trusted proxy.
+    """Replaces the address of the peer by the last one in X-Forwarded-For, if the peer is a trusted proxy.
 
-    The last one is what that proxy saw itself. All before it were sent to it: a client that writes an address of its
-    own there is not believed, whatever networks are trusted.
+    The last address is the one that the proxy saw. It received those before it from its client, who can write anything
+    there, so they are ignored, whatever networks are trusted.
     """
 
     def __init__(self, app: ASGIApp, trusted: str) -> None:
@@ -22,7 +22,7 @@ class ForwardedMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._trusts(scope):
-            # Of a header on several lines the last one is kept, which is the one to read.
+            # Of several headers with one name, dict() keeps the last one, which holds the last address.
             headers = dict(scope["headers"])
             if address := _address(headers.get(b"x-forwarded-for", b"")):
                 scope["client"] = (address, 0)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request and problem documents for what is no HTTP."""
+"""uvicorn's HTTP/1.1 protocol with limits on the head of a request, and problem documents for invalid HTTP."""
 
 import asyncio
 from typing import Any
@@ -12,17 +12,17 @@ from common.web.problems import problem_body
 
 __all__ = ["Protocol"]
 
-# A head larger than this is not even read to its end; smaller ones that are too large are refused by RequestSizes.
+# A larger head is not read to its end; AdmissionMiddleware refuses smaller ones that are too large.
 MAX_HEAD = 300 * 1024
-# How long a request's head may take, and what is left of a body when the answer is out.
+# How long the head of a request may take, and the rest of a body after the response.
 HEAD_SECONDS = 20.0
 REST_SECONDS = 5.0
-# How long a client that was refused may take to close its side.
+# How long a client may take to close its side after it was refused.
 LINGER_SECONDS = 2.0
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. uvicorn waits for ever for the end of a head or of a body that nobody reads; this ends both."""
+    """One connection, with limits on the time of a head and of a body that nobody reads; uvicorn has none."""
 
     _head = 0
     _reading_head = False
@@ -74,7 +74,7 @@ class Protocol(HttpToolsProtocol):
         self._cancel_expiry()
 
     def send_400_response(self, msg: str) -> None:
-        """The answer to what is no HTTP, or has too large a head."""
+        """Respond to what is not HTTP, or has too large a head."""
         if not self._refused:
             error: ApiError = BadRequest("The request is not valid HTTP/1.1.")
             if self._head > MAX_HEAD:
@@ -84,7 +84,7 @@ class Protocol(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._head += size
         if self._head > MAX_HEAD:
-            raise ValueError("the head is too large")  # httptools makes it its own error, which ends in a 400
+            raise ValueError("the head is too large")  # httptools raises its own error for it, and that leads to a 400
 
     def _refuse(self, error: ApiError) -> None:
         self._refused = True
@@ -100,7 +100,7 @@ class Protocol(HttpToolsProtocol):
             "connection: close",
         ]
         self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        # Closed after the client: a close while it still sends would reset the connection and lose the answer.
+        # Closed after the client has: closing while it still sends would reset the connection and lose the response.
         self.transport.write_eof()
         self._expire_after(LINGER_SECONDS)
 

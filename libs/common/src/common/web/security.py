@@ -1,4 +1,4 @@
-"""Who may call a route: the caller's token, and permissions as dependencies."""
+"""Authentication by access token, and permissions as dependencies."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ __all__ = ["Permission", "authenticate", "authenticated", "requires"]
 _bearer = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False, description="Log in with email and password.")
 
 
-def _sent_token(headers: Headers) -> str:
+def _bearer_token(headers: Headers) -> str:
     values = headers.getlist("authorization")
     if not values:
         raise Unauthenticated("This needs an access token: send `Authorization: Bearer ...`.")
@@ -27,22 +27,22 @@ def _sent_token(headers: Headers) -> str:
 
 
 async def authenticate(request: StateRequest) -> AccessToken:
-    """The caller's token; raises Unauthenticated without a valid one. It is verified once per request."""
+    """The token of the caller, verified once per request; raises Unauthenticated if there is no valid one."""
     state = request.state
     if "token" not in state:
-        state["token"] = await verify(_sent_token(request.headers), state["keys"])
+        state["token"] = await verify(_bearer_token(request.headers), state["keys"])
     return state["token"]
 
 
 class Permission:
-    """Who may call a route: a dependency, which routes check before they read a body."""
+    """A dependency that lets only some callers pass. Routes check it before they read the body."""
 
     def __init__(self, allowed: Callable[[AccessToken], bool], requirement: str) -> None:
         self._allowed = allowed
         self._requirement = requirement
 
     async def __call__(self, request: StateRequest, _: Annotated[str | None, Depends(_bearer)] = None) -> AccessToken:
-        """Raises Unauthenticated or Forbidden."""
+        """The token of the caller; raises Unauthenticated or Forbidden."""
         token = await authenticate(request)
         if not self._allowed(token):
             raise Forbidden(f"This needs {self._requirement}.")
@@ -54,7 +54,10 @@ authenticated: Any = Depends(Permission(lambda _: True, "a token"))
 
 
 def requires(required: Role | Scope) -> Any:
-    """A permission, to be named once as an Annotated type: a user has this role, or a service this scope."""
+    """The permission for users with this role, or for services with this scope.
+
+    Name each once, as an Annotated type: `CanSync = Annotated[AccessToken, requires(Role.ADMIN)]`.
+    """
     if isinstance(required, Role):
         return Depends(Permission(lambda token: token.role == required, f"the role {required}"))
     return Depends(Permission(lambda token: required in token.scopes, f"the scope {required}"))

@@ -1,4 +1,8 @@
-"""The database as handlers ask for it, by the type of a parameter."""
+"""The database as parameter types of handlers.
+
+A handler takes a session and passes it to the functions that query. None of them opens one, or commits: that would part
+what belongs to one request. Where a function must, its docstring says why.
+"""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated
@@ -17,7 +21,7 @@ async def _db(request: StateRequest) -> Database:
 
 
 Db = Annotated[Database, Depends(_db)]
-"""The connections of this process, for single statements."""
+"""The connections of the process, for single statements."""
 
 
 async def _write_session(db: Db) -> AsyncGenerator[AsyncSession]:
@@ -30,6 +34,6 @@ async def _read_session(db: Db) -> AsyncGenerator[AsyncSession]:
         yield session
 
 
-# scope="function": the commit comes before the answer leaves, so a 2xx means committed.
+# scope="function": it commits before the response is sent, so a 2xx means committed.
 WriteSession = Annotated[AsyncSession, Depends(_write_session, scope="function")]
 ReadSession = Annotated[AsyncSession, Depends(_read_session, scope="function")]

@@ -1,7 +1,7 @@
-"""What every service keeps for its requests, typed.
+"""The typed state of a service.
 
-The lifespan of a service yields its state; each key has one dependency that hands it to handlers (`Db` in
-`common.web.sessions`), and nothing else reads `request.state`. A service with more to keep extends `BaseState`.
+The lifespan of a service yields it, and `request.state` holds it. Each key has one dependency, such as `Db` in
+`common.web.sessions`, and nothing else reads it. A service with more state extends `BaseState`.
 """
 
 from typing import NotRequired, TypedDict
@@ -16,7 +16,7 @@ __all__ = ["BaseState", "StateRequest"]
 
 
 class BaseState(TypedDict):
-    """`token` is the request's own, once it is verified."""
+    """What every service has. `token` is that of the request, once it is verified."""
 
     db: Database
     health: Health
@@ -25,4 +25,4 @@ class BaseState(TypedDict):
 
 
 class StateRequest(Request[BaseState]):
-    """The annotation for dependencies: FastAPI takes a subclass, but no `Request[BaseState]`."""
+    """For the parameters of dependencies: FastAPI accepts a subclass of Request, but not `Request[BaseState]`."""

@@ -1,4 +1,4 @@
-"""JSON of HTTP: strict in what clients send, exact in what they get."""
+"""JSON of requests and responses: a strict parser, and exact numbers."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class JSONResponse(Response):
-    """A JSON answer, encoded by msgspec."""
+    """A JSON response, encoded by msgspec."""
 
     media_type = "application/json"
 
@@ -26,10 +26,10 @@ class JSONResponse(Response):
 
 
 def loads(raw: bytes) -> Any:
-    """Parse a client's JSON (RFC 8259, UTF-8); floats become Decimal.
+    """Parse the JSON of a request (RFC 8259, in UTF-8); floats become Decimal.
 
-    Raises InvalidJSON for what Python's parser would let through and Postgres or our own answers could not
-    carry: NaN, Infinity, numbers beyond a double, NUL, lone surrogates, duplicate keys, nesting over 32.
+    Raises InvalidJSON also for what Python's parser accepts but PostgreSQL or our responses cannot hold: NaN, Infinity,
+    numbers beyond a double, NUL, lone surrogates, duplicate keys, nesting deeper than MAX_DEPTH.
     """
     try:
         value = json.loads(
@@ -44,7 +44,7 @@ def loads(raw: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise InvalidJSON(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
-        raise InvalidJSON(f"The body nests deeper than {MAX_DEPTH} levels.") from None
+        raise InvalidJSON(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     _check(value, 1)
     return value
 
@@ -52,10 +52,10 @@ def loads(raw: bytes) -> Any:
 def _check(value: Any, depth: int) -> None:
     if isinstance(value, str):
         if "\x00" in value or _SURROGATE.search(value):
-            raise InvalidJSON("Strings must hold neither NUL nor lone surrogates.")
+            raise InvalidJSON("Strings must not contain NUL or lone surrogates.")
     elif isinstance(value, dict | list):
         if depth > MAX_DEPTH:
-            raise InvalidJSON(f"The body nests deeper than {MAX_DEPTH} levels.")
+            raise InvalidJSON(f"The body is nested deeper than {MAX_DEPTH} levels.")
         if isinstance(value, dict):
             for key in value:
                 _check(key, depth)
@@ -87,5 +87,5 @@ def _integer(text: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise InvalidJSON("An object holds the same key twice.")
+        raise InvalidJSON("An object has a key twice.")
     return value
