@@ -14,7 +14,6 @@ import httpx
 import psutil
 import pytest
 
-from tests.fixtures import checked
 from tests.fixtures.stack import Launcher, running
 from tests.fixtures.waiting import until
 from tests.helm.render import pods, render
@@ -49,7 +48,8 @@ class Probe:
         return self.failed < self.threshold
 
     async def keep(self) -> None:
-        async with checked.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)) as client:
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(verify=False, limits=limits) as client:  # unchecked: a worker's own health
             while True:
                 due = time.monotonic() + self.period
                 self.failed = 0 if await self._once(client) else self.failed + 1
