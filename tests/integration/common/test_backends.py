@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
+from common.connection import Server
 from common.deadlines import start_deadline
 from common.web.database import Database
 from tests.fixtures.catalog import Auth
@@ -42,7 +43,7 @@ async def watch(settings: CatalogSettings, application: str) -> AsyncIterator[di
 
 
 async def eventually(settings: CatalogSettings, query: str, expected: Any) -> None:
-    async with await psycopg.AsyncConnection.connect(dsn(settings), autocommit=True) as connection, asyncio.timeout(60):
+    async with await psycopg.AsyncConnection.connect(dsn(settings), autocommit=True) as connection, asyncio.timeout(30):
         while (found := await (await connection.execute(query)).fetchone()) != expected:
             assert found is not None
             await asyncio.sleep(0.05)
@@ -133,3 +134,13 @@ async def test_a_wait_for_a_lock_is_told_as_such(
         answer = await catalog.put(url, json=LAPTOP, headers=auth_process.admin, timeout=30)
         assert "same rows" in problem_of(answer, 503)["detail"]
         assert answer.headers["retry-after"]
+
+
+async def test_a_connection_without_a_free_slot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.connection.SLOT_SECONDS", 0.1)
+    server = Server("", 1, {})
+    await server.acquire_slot()
+    with pytest.raises(psycopg.OperationalError, match="all connections are still ending"):
+        await server.acquire_slot()
+    server.release_slot()
+    await server.acquire_slot()
