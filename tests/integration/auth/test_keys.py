@@ -114,21 +114,21 @@ async def test_tokens_are_signed_and_verified_while_postgres_is_away(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
     db = Database(auth_settings, application="keys")
-    ring = KeyRing(db, auth_settings.secret_key.get_secret_value())
-    token = await ring.sign(AccessToken(subject="x", role=Role.USER, expires_at=2**31))
+    keyring = KeyRing(db, auth_settings.secret_key.get_secret_value())
+    token = await keyring.sign(AccessToken(subject="x", role=Role.USER, expires_at=2**31))
     auth_db.execute("ALTER TABLE auth.signing_keys RENAME TO signing_keys_away")
     try:
         for _ in range(3):
             # As if the time had come to read them again.
-            ring._expires = float("-inf")
-            assert (await ring.jwks())["keys"]
-            ring._expires = float("-inf")
+            keyring._expires = float("-inf")
+            assert (await keyring.jwks())["keys"]
+            keyring._expires = float("-inf")
             assert jws.verify(
-                await ring.sign(AccessToken(subject="y", role=Role.USER, expires_at=2**31)),
-                (await ring.jwks())["keys"][0],
+                await keyring.sign(AccessToken(subject="y", role=Role.USER, expires_at=2**31)),
+                (await keyring.jwks())["keys"][0],
                 "ES256",
             )
     finally:
         auth_db.execute("ALTER TABLE auth.signing_keys_away RENAME TO signing_keys")
-    assert jws.verify(token, (await ring.jwks())["keys"][0], "ES256")
+    assert jws.verify(token, (await keyring.jwks())["keys"][0], "ES256")
     await db.close()

@@ -51,12 +51,19 @@ async def ends(work: Callable[[], Awaitable[T]]) -> T:
     return found
 
 
-async def test_a_command_to_a_frozen_redis_ends(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the client's own limit, not by the driver's, which is for pipelines."""
-    monkeypatch.setattr("common.redis_client.DRIVER_SECONDS", 300)
+async def test_a_command_to_a_frozen_redis_ends(silent: int) -> None:
     client = connect(sync_settings(silent))
     with pytest.raises(redis.exceptions.RedisError):
         await ends(client.ping)
+    await client.aclose()
+
+
+async def test_a_pipeline_to_a_frozen_redis_ends(silent: int) -> None:
+    client = connect(sync_settings(silent))
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.ping()
+        with pytest.raises(redis.exceptions.RedisError):
+            await ends(pipeline.execute)
     await client.aclose()
 
 
