@@ -27,6 +27,15 @@ def runs(worker: Process, outcome: str) -> float:
     return worker.figure(f'products_sync_runs_total{{outcome="{outcome}",source="dummyjson"}}')
 
 
+def start_tick(launch: Launch, valkey: "redis.Redis", feed: Feed, **settings: str) -> tuple[Process, Gate]:
+    """A worker in the run of a tick, whose source waits for the gate."""
+    feed.before = gate = Gate(100)
+    worker = launch("work", **settings)
+    send_tick(valkey)
+    assert gate.reached.wait(30)
+    return worker, gate
+
+
 def states(rows: Rows) -> list[tuple[Any, ...]]:
     return rows.execute("SELECT trigger, state, attempt FROM sync.runs ORDER BY created_at").fetchall()
 
@@ -56,11 +65,7 @@ class TestTick:
     def test_it_is_skipped_while_a_run_is_active_elsewhere(
         self, launch: Launch, rows: Rows, valkey: "redis.Redis", feed: Feed
     ) -> None:
-        gate = Gate(100)
-        feed.before = gate
-        first = launch("work", SYNC_INTERVAL_MINUTES="1")
-        send_tick(valkey)
-        assert gate.reached.wait(30)
+        first, gate = start_tick(launch, valkey, feed, SYNC_INTERVAL_MINUTES="1")
         # The slot is over, so that only the active run is in the way.
         rows.execute("UPDATE sync.runs SET slot = slot - 1")
         second = launch("work", SYNC_INTERVAL_MINUTES="1")
@@ -77,11 +82,7 @@ class TestTick:
     def test_a_killed_one_has_claimed_its_slot_and_the_run_goes_on(
         self, launch: Launch, rows: Rows, valkey: "redis.Redis", products: Rows, feed: Feed
     ) -> None:
-        gate = Gate(100)
-        feed.before = gate
-        worker = launch("work")
-        send_tick(valkey)
-        assert gate.reached.wait(30)
+        worker, gate = start_tick(launch, valkey, feed)
         horse(worker).kill()
         gate.opened.set()
         until(lambda: runs(worker, "killed") == 1)
@@ -94,11 +95,7 @@ class TestTick:
     def test_a_worker_that_has_to_end_passes_its_run_on(
         self, launch: Launch, rows: Rows, valkey: "redis.Redis", feed: Feed
     ) -> None:
-        gate = Gate(100)
-        feed.before = gate
-        worker = launch("work")
-        send_tick(valkey)
-        assert gate.reached.wait(30)
+        worker, gate = start_tick(launch, valkey, feed)
         worker.process.terminate()
         until(worker.ended)
         assert states(rows) == [("schedule", "queued", 1)]

@@ -73,7 +73,7 @@ def _page() -> sa.Select[Any]:
 _GET, _START, _PAGE = CompiledQuery(_by_id()), CompiledQuery(_first_of_page()), CompiledQuery(_page())
 _product_of_get = _GET.getter(*ProductRow.__struct_fields__)
 _product_of_page = _PAGE.getter(*ProductRow.__struct_fields__)
-_id_of_page, _total_and_found = _PAGE.getter("id"), _PAGE.getter("total", "found")
+_total_and_found = _PAGE.getter("total", "found")
 
 
 def etag(product: ProductRow) -> str:
@@ -103,8 +103,8 @@ async def page(db: Database, paging: Paging) -> Page:
 async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Page:
     rows = await _PAGE.fetch(db, after=after, limit=paging.limit + 1, skip=skip, max_bytes=MAX_PAGE_BYTES)
     total, found = _total_and_found(rows[0])
-    # Of an empty page there is one row, with the total alone.
-    items = [ProductRow(*_product_of_page(row)) for row in rows[: paging.limit] if _id_of_page(row) is not None]
+    # An empty page is one row with the total alone.
+    items = [ProductRow(*_product_of_page(row)) for row in rows[: paging.limit]] if found else []
     next_path = paging.next_path(items[-1].id, len(items)) if items and found > len(items) else None
     return Page(items, total, paging.skip, paging.limit, next_path)
 
