@@ -105,7 +105,7 @@ GUARDS = [
         ("URLs are bounded", "web/middleware.py", "> self.MAX_URL:", "> 100 * self.MAX_URL:", REQUESTS),
         ("errors told are bounded", "web/errors.py", "errors=errors[: self.MAX_ERRORS]", "errors=errors", REQUESTS),
         ("a 500 does not tell its cause", "web/problems.py", 'return problem(scope, 500, "Internal server error. Quote this request_id.")', "return problem(scope, 500, str(error))", REQUESTS),
-        ("an address is believed from trusted proxies", "web/forwarded.py", "        return any(peer in network for network in self._trusted)\n", "        return True\n", LOGIN),
+        ("an address is believed from trusted proxies", "web/forwarded.py", "    return any(peer in network for network in networks)\n", "    return True\n", LOGIN),
         ("of forwarded addresses the last counts", "web/forwarded.py", 'return value.rpartition(b",")[2].strip()', 'return value.partition(b",")[0].strip()', LOGIN),
         ("secrets in log lines are masked", "logs.py", "        text = pattern.sub(replacement, text)\n", "        pass\n", LOGS),
         ("secrets in fields of log lines are masked", "logs.py", "fields[key] = mask(value) if isinstance(value, str) else value", "fields[key] = value", LOGS),

@@ -1,6 +1,6 @@
 """A small pool of PostgreSQL connections for single statements, with psycopg alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -92,21 +92,30 @@ class Postgres:
 
         It is tried again on a connection that died unused, and so may be done twice.
         """
-        return await self._fetch(query, params, tuple_row)
+        return await self._fetch(lambda connection: _rows(connection, query, params, tuple_row))
 
     async def fetch_as(self, kind: type[T], query: str | Composed, params: Sequence[Any] = ()) -> list[T]:
         """As `fetch`, each row as a `kind`, a msgspec struct whose fields are named like the columns."""
-        return msgspec.convert(await self._fetch(query, params, dict_row), list[kind])  # type: ignore[valid-type]
+        rows = await self._fetch(lambda connection: _rows(connection, query, params, dict_row))
+        return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
 
-    async def _fetch(self, query: str | Composed, params: Sequence[Any], row_factory: Any) -> list[Any]:
+    async def fetch_each(self, query: str | Composed, params: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """As `fetch`, the rows of one statement for each of `params`, all sent at once in a pipeline."""
+        return await self._fetch(lambda connection: _pipelined(connection, query, params))
+
+    @property
+    def last_answered(self) -> float:
+        """When PostgreSQL last answered this process, by `loop_clock.now`."""
+        return self._server.last_answered
+
+    async def _fetch(self, exchange: Callable[[Connection], Awaitable[list[Any]]]) -> list[Any]:
         began = loop_clock.now()
         while True:
             connection: Connection | None = None
             try:
                 time_left = self._server.time_left(loop_clock.now() - began)
                 async with self._pool.connection(timeout=min(0.6, time_left)) as connection:
-                    cursor = connection.cursor(row_factory=row_factory)
-                    return await (await cursor.execute(query, params)).fetchall()
+                    return await exchange(connection)
             except PoolTimeout:
                 # The pool does not say why it has no connection.
                 if refusal := self._server.refusal:
@@ -133,6 +142,19 @@ class Postgres:
         for kind, loader in self._loaders.items():
             connection.adapters.register_loader(kind, loader)
         await tracing.instrument_connection(connection)
+
+
+async def _rows(connection: Connection, query: str | Composed, params: Sequence[Any], row_factory: Any) -> list[Any]:
+    cursor = connection.cursor(row_factory=row_factory)
+    return await (await cursor.execute(query, params)).fetchall()
+
+
+async def _pipelined(connection: Connection, query: str | Composed, params: Sequence[Sequence[Any]]) -> list[Any]:
+    if len(params) == 1:
+        return [await _rows(connection, query, params[0], tuple_row)]
+    async with connection.pipeline():
+        cursors = [await connection.execute(query, each) for each in params]
+        return [await cursor.fetchall() for cursor in cursors]
 
 
 def _session(settings: dict[str, str]) -> dict[str, str]:

@@ -83,6 +83,12 @@ class ServiceSettings(BaseSettings):
         description="Where spans are sent by OTLP over HTTP, such as http://127.0.0.1:4318; empty: nothing is traced.",
         json_schema_extra={"format": "uri"},
     )
+    otel_traces_sampler_arg: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="The share of requests that are traced, of those that come without a trace of their own.",
+    )
     drain_seconds: float = Field(
         0,
         ge=0,

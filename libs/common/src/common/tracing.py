@@ -1,13 +1,16 @@
 """OpenTelemetry, imported only when OTEL_EXPORTER_OTLP_ENDPOINT is set, so that it costs nothing when it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
 from common.settings import ServiceSettings
 
-__all__ = ["current_traceparent", "fastapi_telemetry", "flush", "instrument_connection", "setup", "span", "trace_id"]
+__all__ = [
+    "current_span", "current_traceparent", "fastapi_telemetry", "flush", "group_span", "instrument_connection",
+    "name_request", "setup", "span", "trace_id",
+]  # fmt: skip
 
 FLUSH_SECONDS = 2.0
 _provider: Any = None
@@ -28,12 +31,14 @@ def setup(settings: ServiceSettings, service: str) -> None:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/")
     endpoint = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
     resource = Resource.create({"service.name": f"products-{service}"})
+    sampler = ParentBasedTraceIdRatio(settings.otel_traces_sampler_arg)
     # At exit it would try once more, without an end.
-    _provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    _provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
     _provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=3), schedule_delay_millis=1000)
     )
@@ -106,3 +111,32 @@ def span(name: str, *, traceparent: str | None = None, **attributes: str) -> Ite
     tracer = _provider.get_tracer("products")
     with tracer.start_as_current_span(name, context=parent, attributes=attributes):
         yield
+
+
+def current_span() -> Any:
+    """The span of the request at hand, for `group_span`; None when tracing is off."""
+    if _provider is None:
+        return None
+    from opentelemetry import trace
+
+    return trace.get_current_span()
+
+
+@contextmanager
+def group_span(name: str, members: Sequence[Any]) -> Iterator[None]:
+    """A span around work that is done for several requests at once: each of their spans links to it."""
+    if _provider is None:
+        yield
+        return
+    with _provider.get_tracer("products").start_as_current_span(name) as group:
+        for member in members:
+            member.add_link(group.get_span_context())
+        yield
+
+
+def name_request(route: str) -> None:
+    """Name the request's span after its route, for an answer that FastAPI's router has no part in."""
+    if _provider is not None:
+        span = current_span()
+        span.update_name(f"GET {route}")
+        span.set_attribute("http.route", route)

@@ -4,11 +4,12 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
+from starlette.datastructures import Headers
 
 from catalog.errors import VersionConflict
 from common.web.errors import BadRequest
 
-__all__ = ["ReadConditions", "WriteConditions"]
+__all__ = ["Conditions", "ReadConditions", "WriteConditions"]
 
 ANY = "*"
 # One element of a list of entity tags; elements may be empty.
@@ -43,13 +44,12 @@ def _parse(header: str, value: str) -> list[tuple[bool, str]]:
     return tags
 
 
-class _Conditions:
+class Conditions:
     """The conditions of a request on the version of the product."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, headers: Headers) -> None:
         self._match, self._none_match = (
-            _Tags(name, lines) if (lines := request.headers.getlist(name)) else None
-            for name in ("If-Match", "If-None-Match")
+            _Tags(name, lines) if (lines := headers.getlist(name)) else None for name in ("If-Match", "If-None-Match")
         )
 
     def not_modified(self, tag: str) -> bool:
@@ -68,14 +68,14 @@ IfMatch = Annotated[str | None, Header(description="Write only this version: the
 IfNoneMatch = Annotated[str | None, Header(description="Not if this is the version: the `ETag` of an answer, or `*`.")]
 
 
-def _read_conditions(request: Request, if_none_match: IfNoneMatch = None) -> _Conditions:
-    return _Conditions(request)
+def _read_conditions(request: Request, if_none_match: IfNoneMatch = None) -> Conditions:
+    return Conditions(request.headers)
 
 
-def _write_conditions(request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> _Conditions:
-    return _Conditions(request)
+def _write_conditions(request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Conditions:
+    return Conditions(request.headers)
 
 
 # The parameters are for the OpenAPI document: only the request has all lines of a header that is sent more than once.
-ReadConditions = Annotated[_Conditions, Depends(_read_conditions)]
-WriteConditions = Annotated[_Conditions, Depends(_write_conditions)]
+ReadConditions = Annotated[Conditions, Depends(_read_conditions)]
+WriteConditions = Annotated[Conditions, Depends(_write_conditions)]

@@ -1,12 +1,13 @@
 """The queries on products, one function each."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.errors import ProductNotFound
@@ -20,7 +21,10 @@ from common.web.database import Database
 from common.web.errors import Unavailable
 from imports.product import FIELDS
 
-__all__ = ["create", "delete", "etag", "get", "get_for_update", "page", "purge", "restore", "unpin", "update"]
+__all__ = [
+    "DEEP_SKIP", "MAX_ID", "create", "deep_start", "delete", "etag", "get", "get_for_update", "pages", "purge",
+    "restore", "unpin", "update",
+]  # fmt: skip
 
 # A page ends before its texts exceed this, and `next` continues after it.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -33,8 +37,9 @@ MAX_ID = 2**63 - 1
 _LIVE = Product.deleted_at.is_(None)
 
 
-def _by_id() -> sa.Select[Any]:
-    return sa.select(*COLUMNS).where(Product.id == sa.bindparam("id"), _LIVE)
+def _by_ids() -> sa.Select[Any]:
+    ids = sa.bindparam("ids", type_=ARRAY(sa.BigInteger))
+    return sa.select(*COLUMNS).where(Product.id == sa.any_(ids), _LIVE)
 
 
 def _first_of_page() -> sa.Select[Any]:
@@ -70,7 +75,7 @@ def _page() -> sa.Select[Any]:
     return sa.select(counted.c.total, fitting).select_from(counted.outerjoin(fitting, sa.true())).order_by(fitting.c.id)
 
 
-_GET, _START, _PAGE = CompiledQuery(_by_id()), CompiledQuery(_first_of_page()), CompiledQuery(_page())
+_GET, _START, _PAGE = CompiledQuery(_by_ids()), CompiledQuery(_first_of_page()), CompiledQuery(_page())
 _product_of_get = _GET.getter(*ProductRow.__struct_fields__)
 _product_of_page = _PAGE.getter(*ProductRow.__struct_fields__)
 _total_and_found = _PAGE.getter("total", "found")
@@ -81,27 +86,25 @@ def etag(product: ProductRow) -> str:
     return f'"{product.id}-{product.version}"'
 
 
-async def get(db: Database, product_id: int) -> ProductRow:
-    rows = await _GET.fetch(db, id=product_id)
-    if not rows:
-        raise ProductNotFound(product_id)
-    return ProductRow(*_product_of_get(rows[0]))
+async def get(db: Database, ids: Sequence[int]) -> list[ProductRow]:
+    """Those of the products that exist."""
+    return [ProductRow(*_product_of_get(row)) for row in await _GET.fetch(db, ids=list(ids))]
 
 
-async def page(db: Database, paging: Paging) -> Page:
-    """The products that `paging` asks for, by id, how many there are in all, and where the next page is.
+async def pages(db: Database, pagings: Sequence[Paging]) -> list[Page]:
+    """For each of `pagings` its products by id, how many there are in all, and where the next page is.
 
     There are fewer than it asks for where they would be too large together.
     """
-    if paging.skip <= DEEP_SKIP:
-        return await _read_page(db, paging, paging.after, paging.skip)
-    async with _deep_page(db):
-        start = await _START.fetch(db, after=paging.after, skip=paging.skip)
-        return await _read_page(db, paging, start[0][0] - 1 if start else MAX_ID, 0)
+    parameters = [
+        {"after": paging.after, "limit": paging.limit + 1, "skip": paging.offset, "max_bytes": MAX_PAGE_BYTES}
+        for paging in pagings
+    ]
+    answers = await _PAGE.fetch_each(db, parameters)
+    return [_page_of(paging, rows) for paging, rows in zip(pagings, answers, strict=True)]
 
 
-async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Page:
-    rows = await _PAGE.fetch(db, after=after, limit=paging.limit + 1, skip=skip, max_bytes=MAX_PAGE_BYTES)
+def _page_of(paging: Paging, rows: list[tuple[Any, ...]]) -> Page:
     total, found = _total_and_found(rows[0])
     # An empty page is one row with the total alone.
     items = [ProductRow(*_product_of_page(row)) for row in rows[: paging.limit]] if found else []
@@ -110,8 +113,11 @@ async def _read_page(db: Database, paging: Paging, after: int, skip: int) -> Pag
 
 
 @asynccontextmanager
-async def _deep_page(db: Database) -> AsyncIterator[None]:
-    """Deep pages take turns, each followed by a pause of the same length, so that PostgreSQL has time for others."""
+async def deep_start(db: Database, paging: Paging) -> AsyncIterator[Paging]:
+    """The same page of a deep `skip`, told by the id before it.
+
+    Deep pages take turns, each followed by a pause of the same length, so that PostgreSQL has time for others.
+    """
     loop = asyncio.get_running_loop()
     try:
         # Waiting for other clients does not count as waiting for PostgreSQL.
@@ -122,7 +128,8 @@ async def _deep_page(db: Database) -> AsyncIterator[None]:
         raise Unavailable("Too many deep pages are read at the same time; `cursor` has no such limit.") from None
     began = loop.time()
     try:
-        yield
+        start = await _START.fetch(db, after=paging.after, skip=paging.skip)
+        yield paging.starting_after(start[0][0] - 1 if start else MAX_ID)
     finally:
         loop.call_later(loop.time() - began, db.slow_reads.release)
 

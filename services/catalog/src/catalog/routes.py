@@ -8,21 +8,21 @@ from starlette.responses import Response
 
 from catalog import changes, products
 from catalog.conditions import ReadConditions, WriteConditions
-from catalog.paging import MAX_SKIP, Paging
+from catalog.paging import DEFAULT_LIMIT, MAX_LIMIT, MAX_SKIP, Paging
 from catalog.permissions import CanWriteProducts
+from catalog.reads import EncodedResponse, product_response
 from catalog.rows import ProductRow
 from catalog.schemas import ProductIn, ProductOut, ProductPage
+from catalog.state import Reads
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import PLAIN_DIGITS, make_router
-from common.web.sessions import Db, WriteSession
+from common.web.sessions import WriteSession
 from common.web.strict_json import JSONResponse
 from imports.product import FIELDS
 
 __all__ = ["router"]
 
 router = make_router("products", max_body=128 * 1024)
-# Caches may store an answer, but must revalidate it.
-REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 def _not_too_deep(skip: int) -> int:
@@ -50,7 +50,7 @@ Cursor = Annotated[
         )
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=500), PLAIN_DIGITS]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT), PLAIN_DIGITS]
 
 
 @router.get(
@@ -59,9 +59,9 @@ Limit = Annotated[int, Query(ge=1, le=500), PLAIN_DIGITS]
     response_model=None,
     responses={200: {"model": ProductPage}, **problem_responses(400)},
 )
-async def list_products(db: Db, skip: Skip = 0, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_products(reads: Reads, skip: Skip = 0, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
     """A page of products in the order of their ids, with the total and the path of the next page."""
-    return JSONResponse(await products.page(db, Paging.of(skip, limit, cursor)), headers=REVALIDATE)
+    return EncodedResponse(await reads.page(Paging.of(skip, limit, cursor)))
 
 
 @router.get(
@@ -74,13 +74,9 @@ async def list_products(db: Db, skip: Skip = 0, limit: Limit = 100, cursor: Curs
         **problem_responses(400, 404),
     },
 )
-async def get_product(db: Db, product_id: ProductId, conditions: ReadConditions) -> Response:
+async def get_product(reads: Reads, product_id: ProductId, conditions: ReadConditions) -> Response:
     """One product, with its version as a strong `ETag`."""
-    product = await products.get(db, product_id)
-    tag = products.etag(product)
-    if conditions.not_modified(tag):
-        return Response(status_code=304, headers={"ETag": tag} | REVALIDATE)
-    return JSONResponse(product, headers={"ETag": tag} | REVALIDATE)
+    return product_response(await reads.product(product_id), conditions)
 
 
 @router.post(

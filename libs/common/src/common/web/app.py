@@ -13,6 +13,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,8 +61,9 @@ def create_app(
     *,
     health_report: Any = health.HealthReport,
     internal: InternalRoutes | None = None,
+    middleware: Sequence[Middleware] = (),
 ) -> Service:
-    """Compose a service. `lifespan` yields the state of `common.web.state`.
+    """Compose a service. `lifespan` yields the state of `common.web.state`; `middleware` is of the public routes.
 
     `health_report` is the schema of what /health answers, for a service whose checks have facts of their own.
     """
@@ -69,7 +71,7 @@ def create_app(
         from common import faults
 
         faults.install(settings.faults)
-    api = _application(name, settings, [*routers, health.router(checks, health_report)], lifespan)
+    api = _application(name, settings, [*routers, health.router(checks, health_report)], lifespan, middleware)
     internal_api = _application(name, settings, internal.routers) if internal else None
     asgi: ASGIApp = DeadlineMiddleware(api)
     if internal and internal_api:
@@ -83,25 +85,30 @@ def create_app(
 
 
 def _application(
-    name: str, settings: ServiceSettings, routers: Sequence[APIRouter], lifespan: Lifespan | None = None
+    name: str,
+    settings: ServiceSettings,
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan | None = None,
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Routes with errors as problems and, where it is on, tracing and fault injection."""
+    if settings.faults:
+        from common.web.faults import FaultMiddleware
+
+        middleware = [Middleware(FaultMiddleware), *middleware]
     app = FastAPI(
         title=f"Products API: {name}",
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
+        middleware=middleware,
         telemetry=cast(TelemetryConfig, tracing.fastapi_telemetry()),
     )
     for router in routers:
         # Directly, not by include_router: nested routers cost each request another round of matching.
         app.router.routes.extend(router.routes)
     problems.install(app)
-    if settings.faults:
-        from common.web.faults import FaultMiddleware
-
-        app.add_middleware(FaultMiddleware)
     return app
 
 
@@ -178,5 +185,6 @@ def serve(name: str, settings: ServiceSettings, build: Callable[[], Service]) ->
     except KeyboardInterrupt:
         log.info("interrupted")
     finally:
+        logs.flush()
         tracing.flush()
         stop_metrics()

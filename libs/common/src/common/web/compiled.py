@@ -1,6 +1,6 @@
 """Statements of SQLAlchemy Core that run so often that SQLAlchemy's own cost per execution would count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -33,6 +33,10 @@ class CompiledQuery:
 
     async def fetch(self, db: Database, **parameters: Any) -> list[tuple[Any, ...]]:
         return await db.fetch(self.sql, self.values(**parameters))
+
+    async def fetch_each(self, db: Database, parameters: Sequence[Mapping[str, Any]]) -> list[list[tuple[Any, ...]]]:
+        """The rows for each of `parameters`, in one exchange with PostgreSQL."""
+        return await db.fetch_each(self.sql, [self.values(**each) for each in parameters])
 
     async def fetch_as(self, kind: type[T], db: Database, **parameters: Any) -> list[T]:
         """Each row as a `kind`, a msgspec struct whose fields are named like the columns."""

@@ -1,6 +1,9 @@
 """The client's address and scheme, as a trusted proxy forwards them."""
 
 import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,7 +21,9 @@ class ForwardedMiddleware:
 
     def __init__(self, app: ASGIApp, trusted: str) -> None:
         self.app = app
-        self._trusted = parse_networks(trusted)
+        networks = parse_networks(trusted)
+        # A gateway sends many requests, each from the same address.
+        self._is_trusted = lru_cache(maxsize=256)(lambda peer: _within(peer, networks))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._trusts(scope):
@@ -31,11 +36,15 @@ class ForwardedMiddleware:
         await self.app(scope, receive, send)
 
     def _trusts(self, scope: Scope) -> bool:
-        try:
-            peer = ipaddress.ip_address(scope["client"][0])
-        except (TypeError, ValueError):
-            return False
-        return any(peer in network for network in self._trusted)
+        return bool(scope["client"]) and self._is_trusted(scope["client"][0])
+
+
+def _within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        peer = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(peer in network for network in networks)
 
 
 def _last(value: bytes) -> str:

@@ -1,13 +1,11 @@
 """Plain ASGI middleware around every service, from the outermost inwards."""
 
-import logging
 from time import perf_counter
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import logs
-from common.deadlines import start_deadline
+from common.deadlines import LONGEST_SECONDS, SECONDS, start_deadline
 from common.request_ids import accept_request_id, request_id
 from common.web import http_metrics
 from common.web.errors import ApiError, HeadersTooLarge, Unavailable, UriTooLong
@@ -15,7 +13,6 @@ from common.web.problems import to_response
 
 __all__ = ["AccessLogMiddleware", "AdmissionMiddleware", "DeadlineMiddleware"]
 
-access = logging.getLogger(logs.ACCESS)
 _QUIET = ("/health", "/livez")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # How much of a path is logged.
@@ -30,7 +27,7 @@ class AccessLogMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._series: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        self._series: dict[tuple[str, str, int], _Series] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +45,10 @@ class AccessLogMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), echoed]
-                if not any(name == b"cache-control" for name, _ in headers):
+                for name, _ in headers:
+                    if name == b"cache-control":
+                        break
+                else:
                     headers.append((b"cache-control", b"no-store"))
                 message["headers"] = headers
             await send(message)
@@ -66,15 +66,22 @@ class AccessLogMiddleware:
         key = (method if method in _METHODS else "other", route, status)
         series = self._series.get(key)
         if series is None:
-            series = http_metrics.REQUESTS.labels(*key), http_metrics.REQUEST_SECONDS.labels(*key[:2])
-            self._series[key] = series
-        series[0].inc()
-        series[1].observe(seconds)
-        if access.isEnabledFor(logging.INFO) and not route.endswith(_QUIET):
+            series = self._series[key] = _Series(*key)
+        series.count()
+        series.observe(seconds)
+        if series.logged:
             # As it was sent, percent-encoded: it cannot end the line or control a terminal.
             path = scope["raw_path"].partition(b"?")[0][:MAX_PATH].decode("ascii", "backslashreplace")
-            fields = {"status": status, "ms": round(seconds * 1000, 1)}
-            access.info("%s %s", key[0], path, extra=fields)
+            logs.log_request(f"{key[0]} {path}", status, round(seconds * 1000, 1))
+
+
+class _Series:
+    """The metrics of one kind of request, looked up once."""
+
+    def __init__(self, method: str, route: str, status: int) -> None:
+        self.count = http_metrics.REQUESTS.labels(method, route, status).inc
+        self.observe = http_metrics.REQUEST_SECONDS.labels(method, route).observe
+        self.logged = not route.endswith(_QUIET)
 
 
 class AdmissionMiddleware:
@@ -115,7 +122,7 @@ class AdmissionMiddleware:
 class DeadlineMiddleware:
     """Starts each request's time for its dependencies: by default it answers within 1 s even if they are frozen."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float = 0.6, longest: float = 5.0) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = SECONDS, longest: float = LONGEST_SECONDS) -> None:
         self.app = app
         self._seconds = seconds
         self._longest = longest

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
+from common.grouped_reads import TooManyReads
 from common.json_encoding import dumps
 from common.request_ids import request_id as current_request_id
 from common.web.database import is_bad_value, is_unavailable, retry_advice
@@ -87,6 +88,8 @@ def to_response(scope: Scope, error: BaseException) -> Response:
     if is_unavailable(error) or isinstance(error, redis.exceptions.RedisError):
         log.warning("dependency failed: %s: %s", type(error).__name__, str(error).partition("\n")[0])
         return to_response(scope, Unavailable(retry_advice(error)))
+    if isinstance(error, TooManyReads):
+        return to_response(scope, Unavailable("Too many reads at the same time; try again."))
     if is_bad_value(error):
         log.warning("value refused: %s", type(error).__name__, exc_info=error)
         return problem(scope, 422, "A value cannot be stored.", slug="validation", members={"errors": []})
