@@ -13,7 +13,7 @@ __all__ = ["RULES", "Module", "check", "handlers", "parse"]
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("libs", "services", "deploy/local", "deploy/dummyjson", "tools")
-COMMON_LINES = 2600
+COMMON_LINES = 2900
 MODULE_LINES = 250
 FUNCTION_LINES = 40
 HANDLER_STATEMENTS = 8
