@@ -32,7 +32,8 @@ NUMBERS, INTERNAL = "tests/integration/catalog/test_numbers.py", "tests/integrat
 IMPORTS, REQUESTS = "tests/integration/catalog/test_imports.py", "tests/integration/common/test_requests.py"
 BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integration/common/test_outages.py"
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
-LATE = "tests/integration/common/test_late.py"
+LATE, GROUPED = "tests/integration/common/test_late.py", "tests/unit/common/test_grouped_reads.py"
+FRESH, PLAIN = "tests/integration/catalog/test_fresh_reads.py", "tests/integration/catalog/test_plain_reads.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 
 GUARDS = [
@@ -176,5 +177,25 @@ GUARDS = [
         ("the time limit of a job is ours", "queue.py", "        self.timeout = timings.JOB_LIMIT\n", "", "tests/integration/sync/test_ticks.py"),
         ("a claimed tick does its run", "jobs.py", "    return await _run(claimed.id, settings, db)\n", "    return None\n", "tests/integration/sync/test_ticks.py"),
         ("a frozen Redis is given up by workers", "queue.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
+    ),
+    *_guards(
+        COMMON, GROUPED,
+        ("no read joins a group that was sent", "grouped_reads.py", "            for key, waiting in group.items():\n", "            for key, waiting in [*group.items(), *((key, self._next.pop(key)) for key in group if key in self._next)]:\n", FRESH),
+        ("groups have a bound", "grouped_reads.py", "list(self._next)[: self._group_size]", "list(self._next)"),
+        ("reads that wait have a bound", "grouped_reads.py", "        if len(self._unanswered) >= self._most_waiting:\n", "        if False:\n"),
+        ("groups under way have a bound", "grouped_reads.py", "            self._free_lanes -= 1\n", "            pass\n"),
+        ("a read has a deadline of its own", "grouped_reads.py", '                read.fail(ReadOverdue("PostgreSQL does not answer"))\n', "                pass\n"),
+        ("each reader has an error of its own", "grouped_reads.py", "read.fail(copy.copy(error))", "read.fail(error)"),
+        ("nobody reads for clients that have gone", "grouped_reads.py", "[read for read in self._next.pop(key) if not read.value.done()]", "self._next.pop(key)"),
+        ("a lane is free after an error", "grouped_reads.py", "        self._groups.discard(task)\n        self._free_lanes += 1\n", "        self._groups.discard(task)\n        self._free_lanes += task.exception() is None\n        return\n"),
+    ),
+    *_guards(
+        CATALOG, PLAIN,
+        ("a repeated parameter is not plain", "plain_reads.py", "        if name in parameters or not _PARAMETER(parameter):\n", "        if not _PARAMETER(parameter):\n"),
+        ("limits are those of the ordinary route", "plain_reads.py", "    if skip > MAX_SKIP or not 1 <= limit <= MAX_LIMIT:\n", "    if skip > MAX_SKIP:\n"),
+        ("ids out of range are left to the ordinary route", "plain_reads.py", "    return product_id if 1 <= product_id <= products.MAX_ID else None\n", "    return product_id\n"),
+        ("digits are ASCII", "plain_reads.py", "not (digits.isascii() and digits.isdigit())", "not digits.isdigit()"),
+        ("a read with a body is not plain", "plain_reads.py", "                if name in _BODY:\n", "                if False:\n"),
+        ("conditions are looked at", "plain_reads.py", "                conditional = conditional or name in _CONDITIONS\n", "                conditional = False\n"),
     ),
 ]  # fmt: skip

@@ -6,9 +6,9 @@ loop calls back in time.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from weakref import WeakKeyDictionary
 
 __all__ = ["CHECK_SECONDS", "now", "timeout"]
 
@@ -49,15 +49,22 @@ class _LoopClock:
             self._tick_due = float("inf")
 
 
-_clocks: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClock] = WeakKeyDictionary()
+class _Current(threading.local):
+    """The clock of the loop that runs in this thread."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    clock: _LoopClock
+
+
+_current = _Current()
 
 
 def now() -> float:
     """Seconds since some fixed time, without those in which the running event loop was late."""
     loop = asyncio.get_running_loop()
-    if (clock := _clocks.get(loop)) is None:
-        clock = _clocks[loop] = _LoopClock(loop)
-    return clock.now()
+    if loop is not _current.loop:
+        _current.loop, _current.clock = loop, _LoopClock(loop)
+    return _current.clock.now()
 
 
 @asynccontextmanager

@@ -29,10 +29,10 @@ class ForwardedMiddleware:
         if scope["type"] == "http" and self._trusts(scope):
             # Of several headers with one name, dict() keeps the last one, which holds the last address.
             headers = dict(scope["headers"])
-            if address := _address(headers.get(b"x-forwarded-for", b"")):
+            if (forwarded := headers.get(b"x-forwarded-for")) and (address := _address(forwarded)):
                 scope["client"] = (address, 0)
-            if (proto := _last(headers.get(b"x-forwarded-proto", b""))) in ("http", "https"):
-                scope["scheme"] = proto
+            if (proto := headers.get(b"x-forwarded-proto")) and (scheme := _last(proto)) in ("http", "https"):
+                scope["scheme"] = scheme
         await self.app(scope, receive, send)
 
     def _trusts(self, scope: Scope) -> bool:
