@@ -122,7 +122,7 @@ GUARDS = [
         ("SQLAlchemy writes numbers exactly", "web/database.py", "        set_json_dumps(dumps, connection)\n", "", NUMBERS),
         ("SQLAlchemy reads numbers exactly", "web/database.py", "        set_json_loads(loads, connection)\n", "", NUMBERS),
         ("waits for locks end", "postgres.py", '"lock_timeout": "3s"', '"lock_timeout": "300s"', BACKENDS),
-        ("reads end in PostgreSQL", "postgres.py", '{"statement_timeout": "5s"}', '{"statement_timeout": "500s"}', BACKENDS),
+        ("reads end in PostgreSQL", "postgres.py", '{"statement_timeout": "5s", ', '{"statement_timeout": "500s", ', BACKENDS),
         ("a frozen Redis is given up", "redis_client.py", "        async with loop_clock.timeout(SECONDS):\n", "        async with loop_clock.timeout(300):\n", FROZEN),
         ("a pipeline to a frozen Redis is given up", "redis_client.py", "        async with _time_limit():\n            return await super().execute(raise", "        if True:\n            return await super().execute(raise", FROZEN),
         ("a late process does not blame the server", "loop_clock.py", "return min(time, self._tick_due) - self._late", "return time", LATE),
