@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import time
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import msgspec
@@ -110,7 +111,13 @@ def flush() -> None:
 
 
 def _timestamp(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
+    whole = int(seconds)
+    return f"{_until_seconds(whole)}.{int((seconds - whole) * 1000):03}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _until_seconds(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from common.request_ids import accept_request_id
 from common.web import http_metrics
@@ -63,6 +63,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._reading_head = False
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope["method"] != "HEAD":
+            self.cycle.transport = _ResponseTransport(self.cycle)  # type: ignore[assignment]  # what a cycle uses of it
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -117,3 +119,31 @@ class Protocol(HttpToolsProtocol):
         self._overdue = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+class _ResponseTransport:
+    """The transport of one response: it sends the head together with the first bytes of the body.
+
+    uvicorn writes them one after the other, which takes two system calls, a tenth of the time of a short response.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        # What comes before the response is "100 Continue".
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        else:
+            self._transport.write(self._head + data if self._head else data)
+            self._head = b""
+
+    def close(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
