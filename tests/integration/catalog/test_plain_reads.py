@@ -55,8 +55,8 @@ CONDITIONS = (
 )  # fmt: skip
 HEADERS = (
     [("Accept", "text/html")], [("Accept-Encoding", "gzip")], [("Authorization", "Bearer x")],
-    [("Content-Length", "0")],
-    [("Content-Length", "3")], [("Content-Length", "200000")], [("Transfer-Encoding", "chunked")], [("X-Request-ID", "a b")],
+    [("Content-Length", "0")], [("Content-Length", "200000")],
+    [("Content-Length", "3")], [("Transfer-Encoding", "chunked")], [("X-Request-ID", "a b")],
     [("X-Request-ID", "x" * 65)],
     [("Range", "bytes=0-1")], [("Host", "elsewhere.example")], [("Content-Type", "text/plain")],
     [("Expect", "100-continue")],

@@ -101,7 +101,7 @@ async def test_too_many_reads_are_refused_at_once() -> None:
     server = Server(most_waiting=3)
     reads = await server.start(1, 2, 3)
     with pytest.raises(TooManyReads):
-        await server.reads.read(4)
+        await asyncio.wait_for(server.reads.read(4), 5)
     await server.let(0)
     assert [await read for read in reads] == [2, 4, 6]
     (again,) = await server.start(4)
