@@ -57,8 +57,8 @@ lint: .venv/dev ## Check style, types and architecture rules
 	@$(PY) -m mypy && $(PY) -m tests.architecture_lint
 format: .venv/dev ## Rewrite the code in our style
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
-bench: .venv/dev ## Measure against the budgets
-	@$(PY) -m tests.load.bench
+bench: .venv/dev ## Measure against the budgets and write the tables of the README and docs/performance.md; BASELINE=../checkout
+	@$(PY) -m tests.load.bench $(if $(BASELINE),--baseline "$(BASELINE)")
 
 ##@ Schemas and generated files
 migrate: .venv/run ## Upgrade the schemas of the running stack

@@ -97,3 +97,12 @@ def test_the_linter_of_the_openapi_document_is_pinned_by_its_hash() -> None:
     assert all(it["integrity"].startswith("sha512-") for it in packages.values())
     assert "resolved" not in text
     assert "http" not in text
+
+
+def test_what_the_benchmark_installs_for_node_is_pinned_by_its_hash() -> None:
+    folder = ROOT / "tests/load/fastify"
+    wanted = json.loads((folder / "package.json").read_text("utf-8"))["dependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(it["integrity"].startswith("sha512-") and "resolved" not in it for it in packages.values())

@@ -1,107 +1,146 @@
-"""`make bench`: our hot reads against the reference, on the same PostgreSQL, in alternation, as ratios.
+"""`make bench`: our requests against the same ones of other servers, on the same PostgreSQL, in alternation.
 
-    python -m tests.load.bench [--products 100000] [--rounds 5] [--seconds 3] [--connections 16]
+    python -m tests.load.bench [--rows by-id,list] [--rounds 5] [--seconds 2] [--baseline ../an-earlier-checkout]
 
-Exits 1 when a ratio is below its budget. All traffic stays on 127.0.0.1.
+Writes the table into README.md and docs/performance.md, unless only some rows were asked for, and exits 1 when a ratio
+misses its budget. `--baseline` is a checkout with a .venv of its own (`make setup` there): its catalog is measured in
+the same rounds. All traffic stays on 127.0.0.1.
 """
 
 import argparse
-import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-import httpx
+from tests.load import fastify_server, table
+from tests.load.client import Load
+from tests.load.measure import measure, pgbench
+from tests.load.rows import CHANGES, ROWS, Figures, Row, spare
+from tests.load.servers import Servers
 
-from stack.ports import Ports
-from stack.servers.postgres import PostgresServer
-from stack.servers.valkey import ValkeyServer
-from tests.fixtures.databases import migrate
-from tests.fixtures.processes import run_process, until_healthy
-from tests.fixtures.waiting import until
-from tests.load.seed import seed
+__all__ = ["bench", "parse"]
 
-BUDGETS = {"/products/{id}": 1.5, "/products?limit=100": 2.5}
-UVICORN = {
-    "UVICORN_LOOP": "uvloop", "UVICORN_HTTP": "httptools", "UVICORN_ACCESS_LOG": "false",
-    "UVICORN_LOG_LEVEL": "warning",
-}  # fmt: skip
+ROOT = Path(__file__).parents[2]
+WRITES_PER_SECOND = 20.0
+RATIOS = ("reference", "fastify", "baseline")
+
+Sample = Figures
 
 
-@dataclass
-class Sample:
-    """One measurement: requests per second, milliseconds, failed requests."""
+class Bench:
+    """Measures rows on `servers`."""
 
-    rps: float
-    p50: float
-    p99: float
-    errors: int
+    def __init__(self, servers: Servers, options: argparse.Namespace) -> None:
+        self._servers, self._options = servers, options
+
+    def figures(self, row: Row) -> Figures:
+        """Medians over the rounds, and for the ratios the median of the rounds' ratios."""
+        if row.request:
+            for name in ("ours", *self._others(row)):  # so that each is warm, its JIT compiler too
+                self._measure(row, name, self._options.seconds / 2)
+        rounds = [self._each(row, self._options.seconds) for _ in range(self._options.rounds)]
+        figures = {name: statistics.median(it["ours"][name] for it in rounds) for name in rounds[0]["ours"]}
+        figures["errors"] = sum(sample.get("errors", 0) for it in rounds for sample in it.values())
+        for name in rounds[0].keys() - {"ours"}:
+            if name not in RATIOS:
+                figures[name] = statistics.median(it[name]["rps"] for it in rounds)
+                continue
+            kind = row.figure if name == "baseline" else "rps"
+            figures[name] = statistics.median(it["ours"][kind] / it[name][kind] for it in rounds)
+        return figures
+
+    def _each(self, row: Row, seconds: float) -> dict[str, Sample]:
+        """One measurement of all servers of a row, one after the other."""
+        names = ("ours", *self._others(row))
+        if row.request is None:
+            cpu = {name: self._servers.cpu_of_start(row.server, baseline=name == "baseline") for name in names}
+            return {name: {"cpu_ms": spent * 1000} for name, spent in cpu.items()}
+        samples = {name: self._measure(row, name, seconds) for name in names}
+        if row.statement:
+            ids, url = row.ids(self._options.products), self._servers.postgres.url("catalog")
+            samples["pgbench"] = pgbench(url, row.statement, ids, row.connections, seconds)
+        return samples
+
+    def _others(self, row: Row) -> list[str]:
+        return [name for name in row.compared if name not in self._servers.skipped]
+
+    def _measure(self, row: Row, name: str, seconds: float) -> Sample:
+        assert row.request
+        headers = {"Authorization": f"Bearer {self._servers.token()}"} if row.token else {}
+        ids = row.ids(self._options.products)
+        path = row.their_path if row.their_path and name in ("reference", "fastify") else row.request.path
+        request = replace(row.request, path=path, ids=_parts(ids), headers=row.request.headers | headers)
+        load = Load(0, seconds, row.connections, request)
+        if row.writes:
+            ids = spare(self._options.products)
+            changes = replace(CHANGES, ids=_parts(ids), headers=headers)
+            load = replace(load, writes=changes, writes_per_second=WRITES_PER_SECOND)
+        return measure(self._servers.get(row.server if name == "ours" else name), load)
 
 
-@contextmanager
-def reference(url: str) -> Iterator[int]:
-    """The port of the reference application on the database `url`, as soon as it answers."""
-    port = Ports().pick()
-    settings = {"DATABASE_URL": url.replace("postgresql://", "postgresql+asyncpg://", 1), "UVICORN_PORT": str(port)}
-    with run_process("uvicorn", "tests.load.reference:app", settings | UVICORN) as process:
-        until(lambda: answers(f"http://127.0.0.1:{port}/products/1") or process.ended())
-        yield port
+def _parts(ids: range) -> tuple[int, int, int]:
+    return ids.start, ids.stop, ids.step
 
 
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
+def bench(options: argparse.Namespace, rows: Sequence[Row] = ROWS) -> int:
+    """Measure, print and write; the exit status."""
+    chosen = [row for row in rows if row.name in (options.rows or [it.name for it in rows])]
+    reason = "--quick" if options.quick else fastify_server.missing()
+    results: dict[Row, Figures] = {}
+    with Servers(options.products, baseline=options.baseline, no_fastify=reason) as servers:
+        print(*table.lines({}, servers.skipped), sep="\n", flush=True)
+        runner = Bench(servers, options)
+        for row in chosen:
+            results[row] = runner.figures(row)
+            print(table.line(row, results[row], servers.skipped), flush=True)
+        skipped = servers.skipped
+    if not (options.quick or options.rows):
+        conditions = _conditions(options, fastify="fastify" not in skipped)
+        for page, columns in ((ROOT / "README.md", table.SHORT), (ROOT / "docs/performance.md", table.FULL)):
+            shown = "\n".join(table.lines(results, skipped, columns))
+            table.write(page, "bench", f"{shown}\n\n{conditions}")
+    return int(any(row.verdict(figures) not in ("", "ok") for row, figures in results.items()))
 
 
-def measure(port: int, path: str, options: argparse.Namespace) -> Sample:
-    """Load one path of one server from a process of its own."""
-    arguments = [port, options.seconds, options.connections, path, options.products]
-    command = [sys.executable, "-m", "tests.load.client", *map(str, arguments)]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=options.seconds + 30).stdout)
-    return Sample(report["requests"] / report["seconds"], report["p50_ms"], report["p99_ms"], report["errors"])
+def _conditions(options: argparse.Namespace, fastify: bool) -> str:
+    products = f"{options.products:,}".replace(",", " ")
+    versions = [f"{platform.python_implementation()} {platform.python_version()}"]
+    if fastify:
+        versions.append(f"Node {fastify_server.node_version()}")
+    if options.baseline:
+        command = ["git", "-C", str(options.baseline), "log", "-1", "--format=baseline %h"]
+        versions.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    return (
+        f"{products} products; one process of each, {Row.connections} connections unless the row says otherwise;\n"
+        f"medians of {options.rounds} rounds of {options.seconds:g} s; {os.cpu_count()} cores, {', '.join(versions)}."
+    )
 
 
-def compare(path: str, ours: int, reference: int, options: argparse.Namespace) -> bool:
-    """Print a row: medians over the rounds, and the median of the rounds' ratios against the budget."""
-    rounds = [(measure(ours, path, options), measure(reference, path, options)) for _ in range(options.rounds)]
-    ratio = statistics.median(mine.rps / theirs.rps for mine, theirs in rounds)
-    for name, samples in (("ours", [pair[0] for pair in rounds]), ("reference", [pair[1] for pair in rounds])):
-        rps, p50, p99 = (statistics.median(getattr(it, field) for it in samples) for field in ("rps", "p50", "p99"))
-        errors = sum(it.errors for it in samples)
-        print(f"{path:<22} {name:<10} {rps:>9.0f} {p50:>9.1f} {p99:>9.1f} {errors:>7}")
-    good = ratio >= BUDGETS[path] and not any(it.errors for pair in rounds for it in pair)
-    print(f"{path:<22} ratio {ratio:>14.2f}   budget {BUDGETS[path]}: {'ok' if good else 'MISSED'}\n", flush=True)
-    return good
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.load.bench", description=__doc__)
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.load.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [row.name for row in ROWS]
+    parser.add_argument("--rows", type=lambda text: text.split(","), default=[], help=f"some of {', '.join(names)}")
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--connections", type=int, default=16)
-    options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="products-bench-"))
-        postgres = stack.enter_context(PostgresServer(f"{folder}/postgres"))
-        valkey = stack.enter_context(ValkeyServer(f"{folder}/valkey"))
-        url = postgres.url("catalog")
-        migrate("catalog", url)
-        seed(url, options.products)
-        settings = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "LOG_LEVEL": "warning"}
-        ours = until_healthy(stack.enter_context(run_process("catalog", "serve", settings)))
-        theirs = stack.enter_context(reference(url))
-        print(f"{options.products} products, {options.connections} connections, {options.rounds} x {options.seconds} s")
-        print(f"{'path':<22} {'server':<10} {'req/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'errors':>7}", flush=True)
-        good = [compare(path, int(ours.url.rpartition(":")[2]), theirs, options) for path in BUDGETS]
-    sys.exit(0 if all(good) else 1)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--baseline", type=lambda text: Path(text).resolve(), help="a checkout with its own .venv")
+    parser.add_argument("--quick", action="store_true", help="few products, one short round, no Fastify, no files")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.rows) - set(names):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}")
+    if options.baseline and not (options.baseline / ".venv/bin/python").exists():
+        parser.error(f"{options.baseline} has no .venv; run `make setup` there")
+    if options.quick:
+        options.products, options.rounds, options.seconds = 1_200, 1, 0.3
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bench(parse()))

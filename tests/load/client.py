@@ -1,42 +1,110 @@
 """A closed-loop HTTP/1.1 load generator: N keep-alive connections, each sends when its answer is in.
 
-    python -m tests.load.client PORT SECONDS CONNECTIONS PATH_TEMPLATE [HIGHEST_ID]
+    python -m tests.load.client '{"port": 8000, "seconds": 2, "connections": 16, "request": {"path": "/products/{id}"}}'
 
-`{id}` in the path is a random number up to HIGHEST_ID. Prints one JSON object: requests, errors, seconds, p50_ms,
-p99_ms. It runs in a process of its own and talks to 127.0.0.1 alone.
+`{id}` in a request is a random one of its ids, `{cursor}` the cursor of the page after that id, `{n}` another number
+each time. Prints one JSON object: requests, errors, seconds, p50_ms, p99_ms. With `writes`, four more connections send
+that request so many times a second altogether; they are not counted, but their errors are. It runs in a process of its
+own and talks to 127.0.0.1 alone.
 """
 
 import asyncio
+import base64
+import itertools
 import json
 import random
 import sys
 import time
-from typing import cast
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, cast
 
 import uvloop
 
+# Requests are written before the clock starts; so many for a second, and then the first ones again.
+PREPARED = 20_000
+WRITERS = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, and the status that is expected. `ids` are start, stop and step of a range."""
+
+    path: str
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str | None = None
+    status: int = 200
+    ids: tuple[int, int, int] = (1, 2, 1)
+
+    def prepared(self, seconds: float) -> list[bytes]:
+        """This request as bytes, many times, each with a random id."""
+        headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        head, body, ids = (
+            f"{self.method} {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}",
+            self.body,
+            range(*self.ids),
+        )
+        if not any(mark in f"{head}{body}" for mark in ("{id}", "{cursor}", "{n}")):
+            return [_rendered(head, body, 0)]
+        return [_rendered(head, body, random.choice(ids)) for _ in range(round(PREPARED * seconds))]
+
+
+def _rendered(head: str, body: str | None, chosen: int) -> bytes:
+    cursor = base64.urlsafe_b64encode(b"id:%d" % chosen).decode().rstrip("=")
+    head = head.replace("{id}", str(chosen)).replace("{cursor}", cursor)
+    if body is None:
+        return f"{head}\r\n".encode()
+    body = body.replace("{n}", str(random.randrange(1_000_000)))
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@dataclass(frozen=True)
+class Load:
+    """One measurement of one server."""
+
+    port: int
+    seconds: float
+    connections: int
+    request: Request
+    writes: Request | None = None
+    writes_per_second: float = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        values: dict[str, Any] = json.loads(text)
+        writes = values.pop("writes", None)
+        return cls(
+            **values | {"request": Request(**values["request"]), "writes": Request(**writes) if writes else None}
+        )
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; answers are framed by Content-Length."""
+    """One keep-alive connection; answers are framed by Content-Length. `interval` is the time between two requests."""
 
-    def __init__(self, path: str, highest: int, stop_at: float, latencies: list[float]) -> None:
-        self.path, self.highest, self.stop_at, self.latencies = path, highest, stop_at, latencies
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, requests: Iterator[bytes], status: int, stop_at: float, interval: float = 0) -> None:
+        self.requests, self.status, self.stop_at, self.interval = requests, b"HTTP/1.1 %d " % status, stop_at, interval
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self.loop.create_future()
+        self.latencies: list[float] = []
         self.errors = 0
         self.buffer = b""
         self.need = -1
+        self.due = self.loop.time() - random.random() * interval
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.send()
+        self.send_next()
 
     def send(self) -> None:
         if time.perf_counter() >= self.stop_at:
             self.transport.close()
             return
-        path = self.path.replace("{id}", str(random.randint(1, self.highest)))
         self.sent = time.perf_counter()
-        self.transport.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        self.transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -44,12 +112,19 @@ class Connection(asyncio.Protocol):
             head, separator, _ = self.buffer.partition(b"\r\n\r\n")
             if not separator:
                 return
-            self.errors += not head.startswith(b"HTTP/1.1 200")
+            self.errors += not head.startswith(self.status)
             length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            self.need = len(head) + 4 + int(length)
+            self.need = len(head) + 4 + (0 if head.startswith(b"HTTP/1.1 304") else int(length))
         if len(self.buffer) >= self.need:
             self.latencies.append(time.perf_counter() - self.sent)
             self.buffer, self.need = b"", -1
+            self.send_next()
+
+    def send_next(self) -> None:
+        if self.interval:
+            self.due += self.interval
+            self.loop.call_at(self.due, self.send)
+        else:
             self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -57,24 +132,27 @@ class Connection(asyncio.Protocol):
         self.done.set_result(None)
 
 
-async def run(port: int, seconds: float, connections: int, path: str, highest: int) -> dict[str, float]:
-    """Load http://127.0.0.1:`port` for `seconds` and report."""
-    loop, latencies = asyncio.get_running_loop(), list[float]()
+async def run(load: Load) -> dict[str, float]:
+    """Load http://127.0.0.1:`load.port` and report."""
+    reads, writes = itertools.cycle(load.request.prepared(load.seconds)), load.writes
+    changes = itertools.cycle(writes.prepared(load.seconds) if writes else [])
     began = time.perf_counter()
-    made = [
-        (
-            await loop.create_connection(
-                lambda: Connection(path, highest, began + seconds, latencies), "127.0.0.1", port
-            )
-        )[1]
-        for _ in range(connections)
+    stop_at = began + load.seconds
+    readers = [Connection(reads, load.request.status, stop_at) for _ in range(load.connections)]
+    writers = [
+        Connection(changes, writes.status, stop_at, WRITERS / load.writes_per_second)
+        for _ in range(WRITERS)
+        if writes is not None
     ]
-    await asyncio.gather(*(connection.done for connection in made))
+    for connection in (*readers, *writers):
+        await connection.loop.create_connection(lambda made=connection: made, "127.0.0.1", load.port)  # type: ignore[misc]
+    await asyncio.gather(*(connection.done for connection in readers))
     took = time.perf_counter() - began
-    latencies.sort()
+    await asyncio.gather(*(connection.done for connection in writers))
+    latencies = sorted(latency for connection in readers for latency in connection.latencies)
     return {
         "requests": len(latencies),
-        "errors": sum(connection.errors for connection in made),
+        "errors": sum(connection.errors for connection in (*readers, *writers)),
         "seconds": took,
         "p50_ms": latencies[len(latencies) // 2] * 1000,
         "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,
@@ -82,6 +160,4 @@ async def run(port: int, seconds: float, connections: int, path: str, highest: i
 
 
 if __name__ == "__main__":
-    port, seconds, connections, path, *highest = sys.argv[1:]
-    report = uvloop.run(run(int(port), float(seconds), int(connections), path, int((highest or ["1"])[0])))
-    print(json.dumps(report))
+    print(json.dumps(uvloop.run(run(Load.parse(sys.argv[1])))))
