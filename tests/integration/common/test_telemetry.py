@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from prometheus_client import REGISTRY
@@ -104,6 +107,53 @@ def test_the_last_spans_are_delivered_at_sigterm(catalog_settings: CatalogSettin
             assert process.status("/products/987654321") == 404
             assert process.stop() == 0
         assert "GET /products/{product_id}" in {span.name for span in receiver.spans}
+
+
+def test_the_span_of_a_read_links_to_that_of_its_group(catalog_settings: CatalogSettings) -> None:
+    with receiving() as receiver:
+        with running(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as process:
+            assert process.status("/products/987654321") == 404
+            assert process.status("/products?limit=1") == 200
+            assert process.stop() == 0
+        assert receiver.spans
+    for name, group in (("GET /products/{product_id}", "read product"), ("GET /products", "read page")):
+        (request,) = [span for span in receiver.spans if span.name == name]
+        (sent,) = [span for span in receiver.spans if span.name == group]
+        assert request.links == (sent.id,)
+        assert sent.trace != request.trace, "a group is part of no single request"
+        assert [span for span in receiver.spans if span.parent == sent.id], "its statement is"
+
+
+def test_a_share_of_requests_is_traced(catalog_settings: CatalogSettings) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    with receiving() as receiver:
+        tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_TRACES_SAMPLER_ARG": "0"}
+        with running(catalog_settings, **tracing) as process:
+            assert {process.status("/products/987654321") for _ in range(20)} == {404}
+            httpx.get(f"{process.url}/products?limit=1", headers={"traceparent": parent})  # unchecked: for its span
+            assert process.stop() == 0
+    assert {span.name for span in receiver.spans if span.trace == "a" * 32} >= {"GET /products"}
+    assert "GET /products/{product_id}" not in {span.name for span in receiver.spans}
+
+
+def test_no_line_of_the_access_log_is_lost_at_sigterm(catalog_settings: CatalogSettings, tmp_path: Path) -> None:
+    environment = environment_of(catalog_settings) | {"LOG_LEVEL": "info", "LOG_FORMAT": "json"}
+    with run_process("catalog", "serve", environment, log=tmp_path / "log") as process:
+        until_healthy(process)
+        arguments = (process.url.rpartition(":")[2], SECONDS, CONNECTIONS, "/products/987654321")
+        load = subprocess.Popen(
+            [sys.executable, "-m", "tests.load.client", *map(str, arguments)], stdout=subprocess.PIPE
+        )
+        answered = json.loads(load.communicate(timeout=60)[0])["requests"]
+        assert process.stop() == 0
+        lines = [line for line in process.lines() if line["message"] == "GET /products/987654321"]
+    assert answered > 0
+    assert len(lines) == answered
+    assert list(lines[0]) == ["time", "level", "service", "logger", "message", "request_id", "status", "ms"]
+    assert lines[0]["status"] == 404
+    assert lines[0]["logger"] == "access"
+    assert datetime.fromisoformat(lines[0]["time"]).tzinfo is not None
+    assert len({line["request_id"] for line in lines}) == answered
 
 
 @pytest.mark.parametrize("kind", ["dead", "hanging"])
