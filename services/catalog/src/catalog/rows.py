@@ -56,21 +56,11 @@ COLUMNS = [_column(name) for name in ProductRow.__struct_fields__]
 
 
 class _JSONText(Loader):
-    """Numbers and JSON documents go from PostgreSQL's text to the answer as they are, unparsed and exact."""
+    """JSON documents go from PostgreSQL's text to the answer as they are, unparsed and exact."""
 
     def load(self, data: Any) -> msgspec.Raw:
         return msgspec.Raw(bytes(data))
 
 
-class _JSONTime(Loader):
-    """PostgreSQL's `2026-01-31 12:00:00.5+00` (the session is in UTC) to RFC 3339, as Python writes it elsewhere."""
-
-    def load(self, data: Any) -> msgspec.Raw:
-        value = bytes(data)
-        clock = value[11:-3]
-        # PostgreSQL leaves out zeros at the end of a fraction.
-        return msgspec.Raw(b'"%bT%bZ"' % (value[:10], clock.ljust(15, b"0") if len(clock) > 8 else clock))
-
-
-JSON_LOADERS = {"numeric": _JSONText, "varchar": _JSONText, "timestamptz": _JSONTime}
-"""How `Database.fetch` reads these types."""
+JSON_LOADERS = {"varchar": _JSONText}
+"""How `Database.fetch` reads the type of `_RawJSON`; psycopg's own loaders, which are in C, are faster for others."""
