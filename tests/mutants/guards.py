@@ -196,6 +196,7 @@ GUARDS = [
         ("ids out of range are left to the ordinary route", "plain_reads.py", "    return product_id if 1 <= product_id <= products.MAX_ID else None\n", "    return product_id\n"),
         ("digits are ASCII", "plain_reads.py", "not (digits.isascii() and digits.isdigit())", "not digits.isdigit()"),
         ("a read with a body is not plain", "plain_reads.py", "                if name in _BODY:\n", "                if False:\n"),
-        ("conditions are looked at", "plain_reads.py", "                conditional = conditional or name in _CONDITIONS\n", "                conditional = False\n"),
+        ("conditions are looked at", "plain_reads.py", "                    conditions.append((name, value))\n", "                    pass\n"),
+        ("only a tag needs no parser", "plain_reads.py", 'value[1:-1].replace(b"-", b"").isdigit()', "True"),
     ),
 ]  # fmt: skip
