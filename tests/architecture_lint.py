@@ -44,10 +44,12 @@ ROUTE_CALLS = {
 }
 # The dependencies that read the state of a request, beside those in state.py and sessions.py.
 STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py")}
-# COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
+# COPY and the merge; what the processes of sync run without SQLAlchemy; the version table of a schema, whose name
+# Alembic does not pass on.
 RAW_SQL = {
     ("catalog", "staging.py"),
     ("sync", "runs.py"),
+    ("sync", "history.py"),
     ("common", "migrations.py"),
     ("servers", "migrations.py"),
 }

@@ -1,16 +1,17 @@
-"""What the API reads of sources and runs; what changes them is in `sync.runs`."""
+"""What the API reads of sources and runs; what changes them is in `sync.runs`.
 
+SQL for psycopg, as there: without SQLAlchemy the API starts in a third less time.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-import sqlalchemy as sa
 
-from common.web.compiled import CompiledQuery
-from common.web.database import Database
+from common.postgres import Postgres
 from sync.errors import RunNotFound
-from sync.models import Run, Source
-from sync.runs import RunRow
+from sync.runs import COLUMNS, RunRow
 from sync.states import ACTIVE, ENDED, RunState
 
 __all__ = ["SourceRow", "active_run", "get_run", "last_run", "last_success", "list_sources"]
@@ -25,46 +26,46 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     succeeded_at: datetime | None
 
 
-def _runs_in(states: tuple[RunState, ...]) -> sa.Select[tuple[object, ...]]:
-    """The runs of a source in these states, the newest first."""
-    in_states = sa.or_(*(Run.state == state for state in states))
-    return _RUNS.where(Run.source == sa.bindparam("source"), in_states).order_by(Run.created_at.desc()).limit(1)
-
-
-_RUNS = sa.select(*(Run.__table__.c[name] for name in RunRow.__struct_fields__))
-_SUCCEEDED_AT = sa.select(sa.func.max(Run.finished_at).label("succeeded_at")).where(Run.state == RunState.SUCCEEDED)
-_OF_SOURCE = _SUCCEEDED_AT.where(Run.source == Source.name).scalar_subquery().label("succeeded_at")
-
-_GET = CompiledQuery(_RUNS.where(Run.id == sa.bindparam("run_id")))
-_ACTIVE, _LAST = CompiledQuery(_runs_in(ACTIVE)), CompiledQuery(_runs_in(ENDED))
-_SOURCES = CompiledQuery(sa.select(Source.name, Source.provider, Source.url, _OF_SOURCE).order_by(Source.name))
-_LAST_SUCCESS = CompiledQuery(_SUCCEEDED_AT)
-
-
-async def get_run(db: Database, run_id: UUID) -> RunRow:
+async def get_run(db: Postgres, run_id: UUID) -> RunRow:
     """Raises RunNotFound."""
-    if found := await _GET.fetch_as(RunRow, db, run_id=run_id):
+    query = f"SELECT {COLUMNS} FROM sync.runs WHERE id = %s"  # noqa: S608
+    if found := await db.fetch_as(RunRow, query, [run_id]):
         return found[0]
     raise RunNotFound(run_id)
 
 
-async def active_run(db: Database, source: str) -> RunRow | None:
+async def active_run(db: Postgres, source: str) -> RunRow | None:
     """The one run of the source that is queued or running."""
-    found = await _ACTIVE.fetch_as(RunRow, db, source=source)
-    return found[0] if found else None
+    return await _newest(db, source, ACTIVE)
 
 
-async def last_run(db: Database, source: str) -> RunRow | None:
+async def last_run(db: Postgres, source: str) -> RunRow | None:
     """The newest run of the source that has ended."""
-    found = await _LAST.fetch_as(RunRow, db, source=source)
+    return await _newest(db, source, ENDED)
+
+
+async def _newest(db: Postgres, source: str, states: Sequence[RunState]) -> RunRow | None:
+    query = f"""
+        SELECT {COLUMNS} FROM sync.runs WHERE source = %s AND state = ANY(%s)
+        ORDER BY created_at DESC LIMIT 1
+    """  # noqa: S608
+    found = await db.fetch_as(RunRow, query, [source, [str(state) for state in states]])
     return found[0] if found else None
 
 
-async def list_sources(db: Database) -> list[SourceRow]:
-    return await _SOURCES.fetch_as(SourceRow, db)
+async def list_sources(db: Postgres) -> list[SourceRow]:
+    query = """
+        SELECT name, provider, url, (
+            SELECT max(finished_at) FROM sync.runs WHERE source = sources.name AND state = 'succeeded'
+        ) AS succeeded_at
+        FROM sync.sources ORDER BY name
+    """
+    return await db.fetch_as(SourceRow, query)
 
 
-async def last_success(db: Database) -> datetime | None:
+async def last_success(db: Postgres) -> datetime | None:
     """When a run of any source last succeeded."""
-    found: list[tuple[datetime | None]] = await _LAST_SUCCESS.fetch(db)
+    found: list[tuple[datetime | None]] = await db.fetch(
+        "SELECT max(finished_at) FROM sync.runs WHERE state = 'succeeded'"
+    )
     return found[0][0]

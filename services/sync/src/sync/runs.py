@@ -18,6 +18,7 @@ from sync.settings import SyncSettings
 from sync.states import RunState, Trigger
 
 __all__ = [
+    "COLUMNS",
     "FirstSync",
     "RunRow",
     "SourceFigures",
@@ -63,7 +64,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
         return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})
 
 
-_COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)
+COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)
 
 
 async def _fetch_run(db: Postgres, query: str, *params: object) -> RunRow | None:
@@ -73,7 +74,7 @@ async def _fetch_run(db: Postgres, query: str, *params: object) -> RunRow | None
 
 async def request(db: Postgres, settings: SyncSettings, *, traceparent: str | None = None) -> RunRow:
     """The run that answers a manual request: a new one, or the active one. Any number of callers get the same."""
-    active = f"SELECT {_COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
+    active = f"SELECT {COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
     while True:
         run = await _insert(db, settings, Trigger.MANUAL, traceparent=traceparent)
         if found := run or await _fetch_run(db, active, settings.source):
@@ -111,7 +112,7 @@ async def _insert(
         WHERE trigger <> 'initial'
             OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wanted.source AND state = 'succeeded')
         ON CONFLICT DO NOTHING
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
     """  # noqa: S608
     source = (settings.source, settings.external_api_provider, settings.source_url)
     return await _fetch_run(db, query, *source, trigger, slot, traceparent)
@@ -135,7 +136,7 @@ async def claim(db: Postgres, run_id: UUID) -> RunRow | None:
             lease_until = now() + make_interval(secs => %s), heartbeat_at = now(),
             started_at = coalesce(started_at, now())
         FROM free, raised WHERE runs.id = free.id
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
     """  # noqa: S608
     return await _fetch_run(db, query, run_id, timings.LEASE)
 
@@ -174,7 +175,7 @@ async def release(db: Postgres, run: RunRow) -> bool:
 async def list_stalled(db: Postgres) -> list[RunRow]:
     """Runs that need a worker: queued for a while, or with a lease that has expired."""
     query = f"""
-        SELECT {_COLUMNS} FROM sync.runs
+        SELECT {COLUMNS} FROM sync.runs
         WHERE (state = 'queued' AND coalesce(heartbeat_at, created_at) < now() - make_interval(secs => %s))
             OR (state = 'running' AND lease_until < now())
     """  # noqa: S608
