@@ -34,6 +34,13 @@ def test_an_image_has_the_labels_of_the_open_container_initiative(target: str) -
     assert not re.search(r"^(RUN|COPY|ADD) ", rest, re.M)
 
 
+def test_processes_find_the_bytecode_of_the_standard_library() -> None:
+    assert "RUN python -m compileall " in STAGES["python"]
+    assert set(re.findall(r"^FROM python AS (\w+)$", DOCKERFILE, re.M)) == {"service", "dummyjson"}
+    # Installers compile what they install, unless they are told not to.
+    assert "--no-compile" not in DOCKERFILE
+
+
 def test_version_and_revision_stand_once() -> None:
     head = DOCKERFILE.partition("\nFROM ")[0]
     assert re.findall(r"^ARG (VERSION|REVISION)=", DOCKERFILE, re.M) == ["VERSION", "REVISION"]

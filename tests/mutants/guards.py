@@ -34,6 +34,7 @@ BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integrat
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
 LATE, GROUPED = "tests/integration/common/test_late.py", "tests/unit/common/test_grouped_reads.py"
 FRESH, PLAIN = "tests/integration/catalog/test_fresh_reads.py", "tests/integration/catalog/test_plain_reads.py"
+STARTUP = "tests/integration/common/test_startup.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 
 GUARDS = [
@@ -127,6 +128,9 @@ GUARDS = [
         ("a pipeline to a frozen Redis is given up", "redis_client.py", "        async with _time_limit():\n            return await super().execute(raise", "        if True:\n            return await super().execute(raise", FROZEN),
         ("a late process does not blame the server", "loop_clock.py", "return min(time, self._tick_due) - self._late", "return time", LATE),
         ("waits for a connection of the engine go by the clock of the loop", "web/database.py", "                    if not server.time_left(loop_clock.now() - began):\n", "                    if True:\n", LATE),
+        ("optional parts of packages stay out", "startup.py", "        sys.modules.setdefault(name, None)", "        sys.modules.get(name)", STARTUP),
+        ("the first request imports nothing", "startup.py", '    import_module("anyio._backends._asyncio")\n', "", STARTUP),
+        ("documented answers are made for the document", "web/routing.py", "        del self.response_fields\n", "        self.response_fields = type(self).response_fields.func(self)\n", "tests/unit/common/test_startup.py"),
         ("a frozen auth is given up", "web/jwks.py", "loop_clock.timeout(self.FETCH_SECONDS)", "loop_clock.timeout(300)", FROZEN),
     ),
     *_guards(

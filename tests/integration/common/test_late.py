@@ -14,7 +14,8 @@ from catalog.settings import CatalogSettings
 from common import loop_clock
 from common.deadlines import start_deadline
 from common.redis_client import connect
-from common.web.database import Database, is_unavailable
+from common.web.database import Database
+from common.web.postgres_errors import is_unavailable
 
 # The event loop is held up for so long, again and again, while a silent server has 0.6 s.
 HELD_UP = 0.1

@@ -61,7 +61,9 @@ SyncClientSecret = Annotated[
 class ServiceSettings(BaseSettings):
     """Read from the environment once, at start. `APP_ENV`, which is checked first, decides how strictly."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", defer_build=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     app_env: Literal["local", "production"] = Field(
         "local",

@@ -6,10 +6,12 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-# The rest is imported when needed, so that --help and refused settings take no time.
-from auth.settings import AuthSettings
-from common.settings import load_settings
+from common.startup import import_fastapi, lean_imports
+
+if TYPE_CHECKING:
+    from auth.settings import AuthSettings
 
 CREATE_ADMIN = """Create an account with the role admin. The password is AUTH_ADMIN_PASSWORD, else the first line of
 stdin; on a terminal it is asked for. An existing account becomes an admin and keeps its password."""
@@ -26,15 +28,21 @@ def main() -> None:
     delete.add_argument("email", metavar="EMAIL")
     delete.add_argument("--force", action="store_true", help="delete even the last admin")
     arguments = parser.parse_args()
-    settings = load_settings(AuthSettings)
-    if arguments.command == "serve":
-        from auth.app import build
-        from common.web import app
+    # Imported when needed, so that --help and refused settings take no time.
+    with lean_imports():
+        from auth.settings import AuthSettings
+        from common.settings import load_settings
 
+        settings = load_settings(AuthSettings)
+        if arguments.command == "serve":
+            import_fastapi()
+            from auth.app import build
+            from common.web import app
+        else:
+            from common import logs, migrations
+    if arguments.command == "serve":
         app.serve("auth", settings, lambda: build(settings))
         return
-    from common import logs, migrations
-
     logs.setup(settings, "auth")
     if arguments.command == "migrate":
         migrations.upgrade("auth")
@@ -44,7 +52,7 @@ def main() -> None:
         asyncio.run(_delete_user(settings, arguments.email, force=arguments.force))
 
 
-async def _create_admin(settings: AuthSettings, address: str) -> None:
+async def _create_admin(settings: "AuthSettings", address: str) -> None:
     from auth.emails import Email
     from auth.passwords import Passwords
     from auth.registration import ensure_admin
@@ -64,7 +72,7 @@ async def _create_admin(settings: AuthSettings, address: str) -> None:
     sys.stdout.write(f"{email} {done}\n")
 
 
-async def _delete_user(settings: AuthSettings, address: str, *, force: bool) -> None:
+async def _delete_user(settings: "AuthSettings", address: str, *, force: bool) -> None:
     from auth.emails import Email
     from auth.registration import delete_user
     from auth.schemas import validate_email

@@ -2,9 +2,7 @@
 
 import argparse
 
-from catalog.settings import CatalogSettings
-from common import logs
-from common.settings import load_settings
+from common.startup import import_fastapi, lean_imports
 
 
 def main() -> None:
@@ -15,18 +13,23 @@ def main() -> None:
     commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
     commands.add_parser("migrate", help="bring the schema `catalog` to its newest revision")
     command = parser.parse_args().command
-    settings = load_settings(CatalogSettings)
-    if command == "migrate":
-        # Imported where they are used: a server needs no Alembic in its memory, a migration no server.
-        from common import migrations
+    # Imported where they are used: a server needs no Alembic in its memory, a migration no server.
+    with lean_imports():
+        from catalog.settings import CatalogSettings
+        from common.settings import load_settings
 
+        settings = load_settings(CatalogSettings)
+        if command == "migrate":
+            from common import logs, migrations
+        else:
+            import_fastapi()
+            from catalog.app import build
+            from common.web import app
+    if command == "migrate":
         logs.setup(settings, "catalog")
         migrations.upgrade("catalog")
-        return
-    from catalog.app import build
-    from common.web import app
-
-    app.serve("catalog", settings, lambda: build(settings))
+    else:
+        app.serve("catalog", settings, lambda: build(settings))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """`python -m sync serve | work | schedule | migrate`"""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from common import logs, metrics
-from common.settings import load_settings
-from sync.settings import SyncSettings
+from common.startup import import_fastapi, lean_imports
+
+if TYPE_CHECKING:
+    from sync.settings import SyncSettings
 
 
 def main() -> None:
@@ -17,32 +19,39 @@ def main() -> None:
     commands.add_parser("schedule", help="begin a run every SYNC_INTERVAL_MINUTES; serves health and metrics likewise")
     commands.add_parser("migrate", help="bring the schema `sync` to its newest revision")
     command = parser.parse_args().command
-    settings = load_settings(SyncSettings)
     # Worker and scheduler must stay small, so each command imports its own.
-    if command == "serve":
-        from common.web import app
-        from sync.app import build
+    with lean_imports():
+        from common.settings import load_settings
+        from sync.settings import SyncSettings
 
+        settings = load_settings(SyncSettings)
+        if command == "serve":
+            import_fastapi()
+            from common.web import app
+            from sync.app import build
+        elif command == "migrate":
+            from common import logs, migrations
+        elif command == "work":
+            from sync.worker import work
+        else:
+            from sync.scheduler import schedule
+    if command == "serve":
         app.serve("sync-api", settings, lambda: build(settings))
     elif command == "migrate":
-        from common import migrations
-
         logs.setup(settings, "sync")
         migrations.upgrade("sync")
     elif command == "work":
-        from sync.worker import work
-
         _prepare(settings, "sync-worker")
         work(settings)
     else:
-        from sync.scheduler import schedule
-
         _prepare(settings, "sync-scheduler")
         schedule(settings)
 
 
-def _prepare(settings: SyncSettings, name: str) -> None:
+def _prepare(settings: "SyncSettings", name: str) -> None:
     """What `common.web.app` does for an HTTP service."""
+    from common import logs, metrics
+
     logs.setup(settings, name)
     metrics.set_build_info(name)
     if settings.faults:

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from common import redis_client
 from common.health import Health, postgres_check, redis_check
+from common.postgres import Postgres
 from common.web.app import Service, create_app
-from common.web.database import Database
 from common.web.jwks import JWKSClient
 from sync import history, routes, runs
 from sync.schemas import SyncHealthReport
@@ -23,7 +23,7 @@ __all__ = ["build"]
 
 def build(settings: SyncSettings) -> Service:
     """The sync API, ready to be served."""
-    db = Database(settings, application="sync-api")
+    db = Postgres(settings, application="sync-api")
     redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
     http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))

@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
+from common.postgres import Postgres
 from common.web.compiled import CompiledQuery
-from common.web.database import Database
 from sync.errors import RunNotFound
 from sync.models import Run, Source
 from sync.runs import RunRow
@@ -41,30 +41,30 @@ _SOURCES = CompiledQuery(sa.select(Source.name, Source.provider, Source.url, _OF
 _LAST_SUCCESS = CompiledQuery(_SUCCEEDED_AT)
 
 
-async def get_run(db: Database, run_id: UUID) -> RunRow:
+async def get_run(db: Postgres, run_id: UUID) -> RunRow:
     """Raises RunNotFound."""
     if found := await _GET.fetch_as(RunRow, db, run_id=run_id):
         return found[0]
     raise RunNotFound(run_id)
 
 
-async def active_run(db: Database, source: str) -> RunRow | None:
+async def active_run(db: Postgres, source: str) -> RunRow | None:
     """The one run of the source that is queued or running."""
     found = await _ACTIVE.fetch_as(RunRow, db, source=source)
     return found[0] if found else None
 
 
-async def last_run(db: Database, source: str) -> RunRow | None:
+async def last_run(db: Postgres, source: str) -> RunRow | None:
     """The newest run of the source that has ended."""
     found = await _LAST.fetch_as(RunRow, db, source=source)
     return found[0] if found else None
 
 
-async def list_sources(db: Database) -> list[SourceRow]:
+async def list_sources(db: Postgres) -> list[SourceRow]:
     return await _SOURCES.fetch_as(SourceRow, db)
 
 
-async def last_success(db: Database) -> datetime | None:
+async def last_success(db: Postgres) -> datetime | None:
     """When a run of any source last succeeded."""
     found: list[tuple[datetime | None]] = await _LAST_SUCCESS.fetch(db)
     return found[0][0]

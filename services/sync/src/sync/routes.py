@@ -7,7 +7,7 @@ from fastapi import BackgroundTasks, Response
 from common import tracing
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import make_router
-from common.web.sessions import Db
+from common.web.state import Db
 from sync import history, queue, runs, status
 from sync.permissions import CanSync
 from sync.schemas import RunOut, StatusOut, TriggerIn, TriggerOut

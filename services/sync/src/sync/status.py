@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from common.web.database import Database
+from common.postgres import Postgres
 from sync import history, runs, timings
 from sync.queue_state import read_queue_state
 from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceOut, StatusOut, WorkerOut
@@ -27,7 +27,7 @@ class _Processes:
     next_tick_at: datetime | None = None
 
 
-async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
+async def read(db: Postgres, redis: Redis, settings: SyncSettings) -> StatusOut:
     """The state of all sources; without Redis, all but the liveness of its users."""
     try:
         processes = await _processes(redis, settings.source)
@@ -42,7 +42,7 @@ async def read(db: Database, redis: Redis, settings: SyncSettings) -> StatusOut:
     )
 
 
-async def _sources(db: Database, settings: SyncSettings, next_tick_at: datetime | None) -> list[SourceOut]:
+async def _sources(db: Postgres, settings: SyncSettings, next_tick_at: datetime | None) -> list[SourceOut]:
     """All sources that were ever synced, and the one of the settings."""
     known = {it.name: (it.provider, it.url, it.succeeded_at) for it in await history.list_sources(db)}
     known.setdefault(settings.source, (settings.external_api_provider, settings.source_url, None))

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import psycopg
 
-from common.web.database import Database
+from common.postgres import Postgres
 
 __all__ = ["CompiledQuery"]
 
 T = TypeVar("T")
-# With positional parameters, as `Database.fetch` takes them.
+# With positional parameters, as `Postgres.fetch` takes them.
 _DIALECT = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
@@ -31,14 +31,14 @@ class CompiledQuery:
         given = self._constants | parameters
         return [given[name] for name in self._parameters]
 
-    async def fetch(self, db: Database, **parameters: Any) -> list[tuple[Any, ...]]:
+    async def fetch(self, db: Postgres, **parameters: Any) -> list[tuple[Any, ...]]:
         return await db.fetch(self.sql, self.values(**parameters))
 
-    async def fetch_each(self, db: Database, parameters: Sequence[Mapping[str, Any]]) -> list[list[tuple[Any, ...]]]:
+    async def fetch_each(self, db: Postgres, parameters: Sequence[Mapping[str, Any]]) -> list[list[tuple[Any, ...]]]:
         """The rows for each of `parameters`, in one exchange with PostgreSQL."""
         return await db.fetch_each(self.sql, [self.values(**each) for each in parameters])
 
-    async def fetch_as(self, kind: type[T], db: Database, **parameters: Any) -> list[T]:
+    async def fetch_as(self, kind: type[T], db: Postgres, **parameters: Any) -> list[T]:
         """Each row as a `kind`, a msgspec struct whose fields are named like the columns."""
         return await db.fetch_as(kind, self.sql, self.values(**parameters))
 

@@ -1,14 +1,12 @@
-"""SQLAlchemy transactions, and what PostgreSQL's errors mean to a client."""
+"""SQLAlchemy transactions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import psycopg
 import sqlalchemy.exc
 from psycopg.abc import Loader
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
@@ -18,7 +16,7 @@ from common.json_encoding import dumps, loads
 from common.postgres import Postgres
 from common.settings import ServiceSettings
 
-__all__ = ["Database", "is_bad_value", "is_unavailable", "retry_advice"]
+__all__ = ["Database"]
 
 # How often a wait for a free connection of the engine looks whether it has time left.
 POOL_CHECK_SECONDS = 0.2
@@ -88,45 +86,6 @@ def _pool_class(server: Server) -> type[AsyncAdaptedQueuePool]:
                     return super()._do_get()
                 except sqlalchemy.exc.TimeoutError:
                     if not server.time_left(loop_clock.now() - began):
-                        raise
+                        raise TimeoutError("all connections are in use") from None
 
     return Pool
-
-
-_UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.InvalidSchemaName,
-    PoolTimeout,
-    sqlalchemy.exc.TimeoutError,
-    TimeoutError,
-    OSError,
-)
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Whether `error` says that PostgreSQL cannot serve now (503), rather than a fault of ours (500)."""
-    return isinstance(_driver_error(error), _UNAVAILABLE)
-
-
-def is_bad_value(error: BaseException) -> bool:
-    """Whether PostgreSQL refused a value that our own checks let through (NUL in imported text, say)."""
-    return isinstance(_driver_error(error), psycopg.DataError)
-
-
-def retry_advice(error: BaseException) -> str:
-    """What a client is told when PostgreSQL cannot serve now."""
-    cause = _driver_error(error)
-    if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.TransactionRollback):
-        return "Another request is changing the same rows; try again."
-    if isinstance(cause, psycopg.errors.QueryCanceled):
-        return "This takes PostgreSQL too long now; try again, or ask for less."
-    return "A dependency does not answer; try again."
-
-
-def _driver_error(error: BaseException) -> BaseException:
-    return (isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig) or error

@@ -5,12 +5,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
-import psycopg
 import redis.exceptions
-import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -19,8 +16,8 @@ from starlette.types import Scope
 from common.grouped_reads import TooManyReads
 from common.json_encoding import dumps
 from common.request_ids import request_id as current_request_id
-from common.web.database import is_bad_value, is_unavailable, retry_advice
 from common.web.errors import ApiError, MethodNotAllowed, Unavailable
+from common.web.postgres_errors import error_types, is_bad_value, is_unavailable, retry_advice
 from common.web.unmatched import explain
 from common.web.validation import unprocessable
 
@@ -121,7 +118,6 @@ async def _handle(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
     # Exception alone would go to Starlette's outermost layer, which raises it again after answering.
-    dependencies = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, PoolTimeout, OSError, redis.exceptions.RedisError)
-    for kind in (RequestValidationError, Exception, *dependencies):
+    for kind in (RequestValidationError, Exception, *error_types(), redis.exceptions.RedisError):
         app.add_exception_handler(kind, _handle)
     app.add_exception_handler(HTTPException, _handle_http)

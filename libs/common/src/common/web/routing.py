@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cached_property
 from itertools import islice
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from fastapi import APIRouter, Request
+from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Form, Query
 from fastapi.routing import APIRoute
+from fastapi.utils import create_model_field
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
@@ -22,6 +25,7 @@ from common.web.strict_json import loads
 
 __all__ = ["PLAIN_DIGITS", "StrictRoute", "make_router"]
 
+Responses = dict[int | str, dict[str, Any]]
 # Of the name of an unknown query parameter this much is told.
 MAX_NAME = 100
 
@@ -51,6 +55,22 @@ class StrictRoute(APIRoute):
 
     MAX_BODY = 16 * 1024
     """Bytes of a body, unless the router says otherwise."""
+
+    def __init__(self, *arguments: Any, responses: Responses | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.responses = responses or {}
+        del self.response_fields
+
+    @cached_property
+    def response_fields(self) -> dict[int | str, ModelField]:  # type: ignore[override]
+        """The schemas of the documented answers. FastAPI makes them with the route, but only the OpenAPI document has
+        them: a server would spend 30 ms of its start on them.
+        """
+        return {
+            status: create_model_field(f"Response_{status}_{self.unique_id}", answer["model"], mode="serialization")
+            for status, answer in self.responses.items()
+            if "model" in answer
+        }
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

@@ -13,24 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.web.database import Database
 from common.web.state import StateRequest
 
-__all__ = ["Db", "ReadSession", "WriteSession"]
+__all__ = ["ReadSession", "WriteSession"]
 
 
-async def _db(request: StateRequest) -> Database:
-    return request.state["db"]
+def _database(request: StateRequest) -> Database:
+    db = request.state["db"]
+    assert isinstance(db, Database), "a service that has transactions keeps a Database"
+    return db
 
 
-Db = Annotated[Database, Depends(_db)]
-"""The connections of the process, for single statements."""
-
-
-async def _write_session(db: Db) -> AsyncGenerator[AsyncSession]:
-    async with db.transaction() as session:
+async def _write_session(request: StateRequest) -> AsyncGenerator[AsyncSession]:
+    async with _database(request).transaction() as session:
         yield session
 
 
-async def _read_session(db: Db) -> AsyncGenerator[AsyncSession]:
-    async with db.read_session() as session:
+async def _read_session(request: StateRequest) -> AsyncGenerator[AsyncSession]:
+    async with _database(request).read_session() as session:
         yield session
 
 
