@@ -8,10 +8,12 @@ from http import HTTPStatus
 
 import pytest
 
+from stack.servers.postgres import PostgresServer
 from tests.fixtures import checked
 from tests.fixtures.catalog import Auth, account
-from tests.fixtures.databases import Database
+from tests.fixtures.databases import Database, migrate
 from tests.fixtures.processes import SECRET, Process, Start, until_healthy
+from tests.fixtures.stack import folder
 
 COMMANDS = {
     "auth": ("auth", "serve"), "catalog": ("catalog", "serve"), "sync-api": ("sync", "serve"),
@@ -40,14 +42,23 @@ def imported(process: Process) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
+@pytest.fixture(scope="module")
+def auth_url() -> Iterator[str]:
+    """A database of auth's own: what other tests leave in theirs belongs to other secrets."""
+    with folder() as run_dir, PostgresServer(run_dir, options={"fsync": "off"}) as server:
+        migrate("auth", server.url("auth"))
+        yield server.url("auth")
+
+
 @pytest.fixture
-def settings(database: Database, valkey_url: str, auth_process: Auth) -> Mapping[str, Mapping[str, str]]:
+def settings(database: Database, valkey_url: str, auth_process: Auth, auth_url: str) -> Mapping[str, Mapping[str, str]]:
     """Of each process; it writes each import into its log."""
     common = {
         "REDIS_URL": valkey_url, "AUTH_URL": auth_process.url, "SECRET_KEY": SECRET, "SYNC_CLIENT_SECRET": SECRET,
         "PYTHONPROFILEIMPORTTIME": "1", "ADMIN_REGISTRATION": "open",
     }  # fmt: skip
-    return {name: common | {"DATABASE_URL": database(service)} for name, (service, _) in COMMANDS.items()}
+    urls = {"auth": auth_url, "catalog": database("catalog"), "sync": database("sync")}
+    return {name: common | {"DATABASE_URL": urls[service]} for name, (service, _) in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

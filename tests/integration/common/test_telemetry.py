@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -23,6 +24,7 @@ from catalog.settings import CatalogSettings
 from tests.fixtures.otlp import receiving
 from tests.fixtures.processes import Process, environment_of, run_process, until_healthy
 from tests.fixtures.service import serving
+from tests.load.client import Load, Request
 
 PATHS = 10_000
 BATCH = 500
@@ -68,13 +70,14 @@ async def test_random_paths_add_no_series(catalog_settings: CatalogSettings) -> 
     assert not [labels for _, labels in added if "unmatched" not in str(labels)], added
 
 
-def load(process: Process) -> float:
-    """The p99 in ms of lists, for some seconds, from a process of its own."""
-    arguments = (process.url.rpartition(":")[2], SECONDS, CONNECTIONS, "/products?limit=1")
-    command = [sys.executable, "-m", "tests.load.client", *map(str, arguments)]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+def load(process: Process, path: str = "/products?limit=1", status: int = 200) -> dict[str, float]:
+    """What a second of requests for `path` gave: their number, and the p99 in ms; from a process of its own."""
+    port = int(process.url.rpartition(":")[2])
+    arguments = Load(port, SECONDS, CONNECTIONS, Request(path, status=status))
+    command = [sys.executable, "-m", "tests.load.client", json.dumps(asdict(arguments))]
+    report: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
     assert not report["errors"], report
-    return float(report["p99_ms"])
+    return report
 
 
 @contextmanager
@@ -96,7 +99,7 @@ def usual(catalog_settings: CatalogSettings) -> float:
     """The p99 with a collector that takes everything."""
     with receiving() as receiver:
         with running(catalog_settings, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as process:
-            slowest = load(process)
+            slowest = load(process)["p99_ms"]
         assert receiver.spans
     return slowest
 
@@ -140,11 +143,7 @@ def test_no_line_of_the_access_log_is_lost_at_sigterm(catalog_settings: CatalogS
     environment = environment_of(catalog_settings) | {"LOG_LEVEL": "info", "LOG_FORMAT": "json"}
     with run_process("catalog", "serve", environment, log=tmp_path / "log") as process:
         until_healthy(process)
-        arguments = (process.url.rpartition(":")[2], SECONDS, CONNECTIONS, "/products/987654321")
-        load = subprocess.Popen(
-            [sys.executable, "-m", "tests.load.client", *map(str, arguments)], stdout=subprocess.PIPE
-        )
-        answered = json.loads(load.communicate(timeout=60)[0])["requests"]
+        answered = load(process, "/products/987654321", 404)["requests"]
         assert process.stop() == 0
         lines = [line for line in process.lines() if line["message"] == "GET /products/987654321"]
     assert answered > 0
@@ -169,7 +168,7 @@ def test_a_lost_collector_costs_nothing(catalog_settings: CatalogSettings, usual
                 load(process)
             memory = psutil.Process(process.process.pid).memory_info
             filled = memory().rss
-            slowest = load(process)
+            slowest = load(process)["p99_ms"]
             grown = (memory().rss - filled) / 2**20
             began = time.monotonic()
             process.stop()
