@@ -34,7 +34,7 @@ BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integrat
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
 LATE, GROUPED = "tests/integration/common/test_late.py", "tests/unit/common/test_grouped_reads.py"
 FRESH, PLAIN = "tests/integration/catalog/test_fresh_reads.py", "tests/integration/catalog/test_plain_reads.py"
-STARTUP = "tests/integration/common/test_startup.py"
+STARTUP, TOKENS = "tests/integration/common/test_startup.py", "tests/unit/common/test_tokens.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 
 GUARDS = [
@@ -94,6 +94,9 @@ GUARDS = [
         ("a token expires", "web/tokens.py", "if now > expires + LEEWAY_SECONDS:", "if False:"),
         ("a token is not good before its time", "web/tokens.py", "if max(issued, not_before) > now + LEEWAY_SECONDS:", "if False:"),
         ("the signature is verified", "web/tokens.py", "json.loads(jws.verify(token, key, [ALGORITHM]))", "json.loads(jws.get_unverified_claims(token))"),
+        ("a remembered token ends with its key", "web/tokens.py", "if known is None or key is not known.key:", "if known is None:", TOKENS),
+        ("a remembered token expires", "web/tokens.py", "            _check_times(known.token.expires_at, known.token.issued_at, known.not_before)\n", "            pass\n", TOKENS),
+        ("remembered tokens are bounded", "web/tokens.py", "        while len(self._verified) >= MAX_REMEMBERED:\n", "        while False:\n", TOKENS),
         ("a token of any length is not read", "web/tokens.py", "if len(token) > MAX_TOKEN_BYTES:", "if False:", "tests/integration/common/test_jwks.py"),
         ("roles are checked", "web/security.py", "        if not self._allowed(token):\n", "        if False:\n", PRODUCTS),
         ("an answer says whether it may be stored", "web/middleware.py", '                    headers.append((b"cache-control", b"no-store"))\n', "                    pass\n", "tests/integration/common/test_validation.py"),

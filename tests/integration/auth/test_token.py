@@ -55,7 +55,7 @@ async def test_sync_proves_itself_by_form_or_by_header(auth: httpx.AsyncClient) 
         body = answer.json()
         assert (body["token_type"], body["expires_in"], body["scope"]) == ("bearer", 300, "catalog:import")
         assert "refresh_token" not in body
-        token = await tokens.verify(body["access_token"], Published(auth))
+        token = await tokens.TokenVerifier(Published(auth)).verify(body["access_token"])
         assert (token.subject, token.role, token.scopes) == ("sync", "service", frozenset({"catalog:import"}))
 
 

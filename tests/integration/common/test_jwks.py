@@ -9,7 +9,7 @@ from jose.utils import base64url_encode
 
 from common.web.errors import Unauthenticated, Unavailable
 from common.web.jwks import JWKSClient
-from common.web.tokens import ALGORITHM, verify
+from common.web.tokens import ALGORITHM, TokenVerifier
 from tests.fixtures import checked
 from tests.fixtures.catalog import Auth
 
@@ -41,39 +41,46 @@ async def keys(source: Source) -> AsyncIterator[JWKSClient]:
         yield JWKSClient(source.url, http)
 
 
+@pytest.fixture
+def verifier(keys: JWKSClient) -> TokenVerifier:
+    return TokenVerifier(keys)
+
+
 def token_of(auth: Auth) -> str:
     return auth.admin["Authorization"].removeprefix("Bearer ")
 
 
-async def test_a_token_is_verified_by_the_key_that_it_names(keys: JWKSClient, auth_process: Auth) -> None:
-    assert (await verify(token_of(auth_process), keys)).role == "admin"
+async def test_a_token_is_verified_by_the_key_that_it_names(
+    keys: JWKSClient, verifier: TokenVerifier, auth_process: Auth
+) -> None:
+    assert (await verifier.verify(token_of(auth_process))).role == "admin"
     _, body, signature = token_of(auth_process).split(".")
     header = base64url_encode(b'{"alg":"ES256","typ":"at+jwt","kid":"another"}').decode()
     with pytest.raises(Unauthenticated, match="unknown key"):
-        await verify(f"{header}.{body}.{signature}", keys)
+        await verifier.verify(f"{header}.{body}.{signature}")
     assert await keys.key("another") is None
 
 
 async def test_keys_serve_on_while_auth_is_away(
-    keys: JWKSClient, source: Source, auth_process: Auth, monkeypatch: pytest.MonkeyPatch
+    verifier: TokenVerifier, source: Source, auth_process: Auth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await verify(token_of(auth_process), keys)).role == "admin"
+    assert (await verifier.verify(token_of(auth_process))).role == "admin"
     source.away = True
     asked = source.asked
     # Old enough to be fetched anew, again and again.
     for name, seconds in (("FRESH_SECONDS", 0.0), ("THROTTLE_SECONDS", 0.0)):
         monkeypatch.setattr(JWKSClient, name, seconds)
     for _ in range(3):
-        assert (await verify(token_of(auth_process), keys)).role == "admin"
+        assert (await verifier.verify(token_of(auth_process))).role == "admin"
     assert source.asked == asked + 3
     monkeypatch.setattr(JWKSClient, "STALE_SECONDS", 0.0)
     with pytest.raises(Unavailable):
-        await verify(token_of(auth_process), keys)
+        await verifier.verify(token_of(auth_process))
 
 
-async def test_a_token_that_is_too_long_is_not_looked_at(keys: JWKSClient, source: Source) -> None:
+async def test_a_token_that_is_too_long_is_not_looked_at(verifier: TokenVerifier, source: Source) -> None:
     with pytest.raises(Unauthenticated, match="too long"):
-        await verify("a" * 4097, keys)
+        await verifier.verify("a" * 4097)
     assert not source.asked
 
 
@@ -82,5 +89,5 @@ async def test_a_key_of_somebody_else_verifies_nothing(keys: JWKSClient, auth_pr
     other = jwk.construct({"kty": "oct", "k": "c2VjcmV0"}, "HS256")
     forged = jws.sign({"sub": "x"}, other.to_dict()["k"], {"kid": known["kid"], "typ": "at+jwt"}, "HS256")
     with pytest.raises(Unauthenticated):
-        await verify(forged, keys)
+        await TokenVerifier(keys).verify(forged)
     assert ALGORITHM == "ES256"

@@ -20,6 +20,7 @@ from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
 from common.web.app import Service, create_app
 from common.web.database import Database
+from common.web.tokens import TokenVerifier
 
 __all__ = ["build"]
 
@@ -51,7 +52,7 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
             yield {
                 "db": db,
                 "health": checks,
-                "keys": keyring,
+                "tokens": TokenVerifier(keyring),
                 "keyring": keyring,
                 "login": Login(settings, db, keyring, passwords, throttle),
                 "registration": Registration(settings.admin_registration, passwords, throttle),

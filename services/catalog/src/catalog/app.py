@@ -20,6 +20,7 @@ from common.periodic import repeated
 from common.web.app import InternalRoutes, Service, create_app
 from common.web.database import Database
 from common.web.jwks import JWKSClient
+from common.web.tokens import TokenVerifier
 
 __all__ = ["build"]
 
@@ -43,7 +44,7 @@ def build(settings: CatalogSettings) -> Service:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
             async with repeated("purge of deleted products", partial(products.purge, db), PURGE_SECONDS):
-                yield {"db": db, "keys": keys, "health": checks, "reads": reads}
+                yield {"db": db, "tokens": TokenVerifier(keys), "health": checks, "reads": reads}
             prefetch.cancel()
             await reads.close()
             await redis.aclose()

@@ -13,6 +13,7 @@ from common.health import Health, postgres_check, redis_check
 from common.postgres import Postgres
 from common.web.app import Service, create_app
 from common.web.jwks import JWKSClient
+from common.web.tokens import TokenVerifier
 from sync import history, routes, runs
 from sync.schemas import SyncHealthReport
 from sync.settings import SyncSettings
@@ -42,7 +43,7 @@ def build(settings: SyncSettings) -> Service:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
-            yield {"db": db, "redis": redis, "keys": keys, "health": checks, "settings": settings}
+            yield {"db": db, "redis": redis, "tokens": TokenVerifier(keys), "health": checks, "settings": settings}
             prefetch.cancel()
             await redis.aclose()
             await db.close()

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from common.web.errors import Forbidden, Unauthenticated
 from common.web.state import StateRequest
-from common.web.tokens import AccessToken, Role, Scope, verify
+from common.web.tokens import AccessToken, Role, Scope
 
 __all__ = ["Permission", "authenticate", "authenticated", "requires"]
 
@@ -30,7 +30,7 @@ async def authenticate(request: StateRequest) -> AccessToken:
     """The token of the caller, verified once per request; raises Unauthenticated if there is no valid one."""
     state = request.state
     if "token" not in state:
-        state["token"] = await verify(_bearer_token(request.headers), state["keys"])
+        state["token"] = await state["tokens"].verify(_bearer_token(request.headers))
     return state["token"]
 
 

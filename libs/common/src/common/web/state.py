@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from common.health import Health
 from common.postgres import Postgres
-from common.web.tokens import AccessToken, KeyProvider
+from common.web.tokens import AccessToken, TokenVerifier
 
 __all__ = ["BaseState", "Db", "StateRequest"]
 
@@ -21,7 +21,7 @@ class BaseState(TypedDict):
 
     db: Postgres
     health: Health
-    keys: KeyProvider
+    tokens: TokenVerifier
     token: NotRequired[AccessToken]
 
 
