@@ -42,8 +42,8 @@ ROUTE_CALLS = {
     "Route",
     "WebSocketRoute",
 }
-# The dependencies that read the state of a request, beside those in state.py and sessions.py.
-STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py")}
+# The dependencies that read the state of a request, beside those in state.py and transactions.py.
+STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py"), ("web", "orm.py")}
 # COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
 RAW_SQL = {
     ("catalog", "staging.py"),
@@ -132,7 +132,7 @@ def boundaries(module: Module) -> Finding:
 
 def state_by_dependency(module: Module) -> Finding:
     """What a service keeps reaches handlers by the types of their parameters; only these dependencies read it."""
-    if module.path.name in {"state.py", "sessions.py"} or module.path.parts[-2:] in STATE_DEPENDENCIES:
+    if module.path.name in {"state.py", "transactions.py"} or module.path.parts[-2:] in STATE_DEPENDENCIES:
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "request.state":

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from auth.app import build
 from auth.keyring import KeyRing
 from auth.settings import AuthSettings
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from common.web.tokens import AccessToken, Role
 from tests.fixtures.auth import assert_problem, bearer, login, register, tokens
 from tests.fixtures.service import serving
@@ -113,7 +113,7 @@ async def test_auth_without_postgres_answers_fast(auth_settings: AuthSettings, f
 async def test_tokens_are_signed_and_verified_while_postgres_is_away(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
-    db = Database(auth_settings, application="keys")
+    db = OrmDatabase(auth_settings, application="keys")
     keyring = KeyRing(db, auth_settings.secret_key.get_secret_value())
     token = await keyring.sign(AccessToken(subject="x", role=Role.USER, expires_at=2**31))
     auth_db.execute("ALTER TABLE auth.signing_keys RENAME TO signing_keys_away")

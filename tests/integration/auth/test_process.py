@@ -14,7 +14,7 @@ from auth import users
 from auth.emails import Email
 from auth.registration import ensure_admin
 from auth.settings import AuthSettings
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from common.web.tokens import Role
 from tests.fixtures import checked
 from tests.fixtures.auth import PASSWORD, SECRET, SYNC_SECRET, bearer, login, register
@@ -107,8 +107,8 @@ async def test_the_last_admin_is_deleted_only_by_force(
 async def test_an_account_that_becomes_admin_keeps_its_password(
     auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
-    db = Database(auth_settings, application="test")
-    async with db.transaction() as session:
+    db = OrmDatabase(auth_settings, application="test")
+    async with db.write_session() as session:
         await users.add(session, email=Email("ada@example.com"), password_hash="kept", role=Role.USER)
         done = await ensure_admin(session, Email("ada@example.com"), "new")
     assert done == "is an admin now; the password is unchanged"

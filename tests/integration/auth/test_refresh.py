@@ -12,7 +12,7 @@ from jose import jwt
 
 from auth import sessions
 from auth.settings import AuthSettings
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from tests.fixtures.auth import assert_problem, bearer, login, retry_while_unavailable, tokens
 
 
@@ -106,7 +106,7 @@ async def test_what_has_ended_is_deleted_by_age(
     lasting = (await login(auth, "bob@example.com")).json()
     newest = (await refresh(auth, lasting)).json()
     auth_db.execute("UPDATE auth.refresh_tokens SET used_at = now() - interval '8 days' WHERE used_at IS NOT NULL")
-    db = Database(auth_settings, application="test")
+    db = OrmDatabase(auth_settings, application="test")
     try:
         await sessions.delete_old(db)
     finally:

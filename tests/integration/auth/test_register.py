@@ -17,7 +17,7 @@ from auth.registration import Registration
 from auth.settings import AuthSettings
 from auth.throttle import LoginThrottle
 from common.redis_client import connect
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from common.web.tokens import Role
 from tests.fixtures.auth import PASSWORD, assert_problem, bearer, login, register, retry_while_unavailable, tokens
 from tests.fixtures.service import serving
@@ -51,10 +51,10 @@ async def test_a_second_admin_waits_until_the_first_is_decided(
     auth: httpx.AsyncClient, auth_settings: AuthSettings, auth_db: psycopg.Connection[Any]
 ) -> None:
     """The first one's transaction stays open: nobody else may find that there is no admin meanwhile."""
-    db = Database(auth_settings, application="first")
+    db = OrmDatabase(auth_settings, application="first")
     throttle = LoginThrottle(connect(auth_settings), pepper="x", registrations_per_minute=1000, logins_per_minute=1000)
     first = Registration("first", Passwords(), throttle)
-    async with db.transaction() as session:
+    async with db.write_session() as session:
         await first.add(session, Email("first@example.com"), "hash", Role.ADMIN, None)
         second = asyncio.create_task(register(auth, "second@example.com", role="admin"))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND application_name = 'auth'"

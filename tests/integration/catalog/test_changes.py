@@ -257,12 +257,9 @@ class TestRestore:
             )
             young = int(paths[2].rpartition("/")[2])
             await connection.execute("UPDATE catalog.products SET deleted_at = now() WHERE id = %s", [young])
-        db = Database(catalog_settings, application="test")
-        try:
+        async with Database(catalog_settings, application="test") as db:
             assert await products.purge(db) == 1
             assert await products.purge(db) == 0
-        finally:
-            await db.close()
         statuses = [(await catalog.post(f"{path}/restore", headers=auth_process.admin)).status_code for path in paths]
         assert statuses == [200, 404, 200, 200]
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from catalog.models import Product
 from catalog.settings import CatalogSettings
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_imports import Importer, counts
@@ -137,17 +137,17 @@ async def test_a_client_that_reads_floats_changes_what_it_changes_alone(
 
 class TestJSONB:
     @pytest.fixture
-    async def db(self, catalog: httpx.AsyncClient, catalog_settings: CatalogSettings) -> AsyncIterator[Database]:
-        db = Database(catalog_settings, application="test")
+    async def db(self, catalog: httpx.AsyncClient, catalog_settings: CatalogSettings) -> AsyncIterator[OrmDatabase]:
+        db = OrmDatabase(catalog_settings, application="test")
         yield db
         await db.close()
 
     @pytest.mark.parametrize("number", NUMBERS)
     async def test_sqlalchemy_writes_and_reads_decimals(
-        self, db: Database, catalog_settings: CatalogSettings, number: str
+        self, db: OrmDatabase, catalog_settings: CatalogSettings, number: str
     ) -> None:
         values = LAPTOP | {"price": Decimal("999.99"), "currency": "USD", "attributes": {"rating": Decimal(number)}}
-        async with db.transaction() as session:
+        async with db.write_session() as session:
             await session.execute(sa.insert(Product).values(values))
         async with db.read_session() as session:
             (attributes,) = await session.scalars(sa.select(Product.attributes))

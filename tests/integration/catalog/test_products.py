@@ -1,6 +1,7 @@
-"""Products over HTTP: the contract, exactness, roles, conditions, limits, and the cost of each read."""
+"""Products over HTTP: the contract, exactness, roles, conditions, limits, and the cost of reads and writes."""
 
 import asyncio
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.app import build
 from catalog.settings import CatalogSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.service import serving
 
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
 
@@ -145,6 +148,42 @@ class TestLife:
                 await connection.execute("DROP FUNCTION catalog.refuse() CASCADE")
         problem_of(answer, 503)
         assert (await catalog.get("/products")).json()["total"] == 0
+
+
+class TestBudgets:
+    """Statements of a write, and its round trips to PostgreSQL: BEGIN, one for each statement, COMMIT."""
+
+    @pytest.mark.parametrize(
+        ("write", "budget"), [("create", (1, 3)), ("change", (2, 4)), ("same", (1, 3)), ("delete", (2, 4))]
+    )
+    async def test_of_writes(
+        self,
+        catalog_settings: CatalogSettings,
+        auth_process: Auth,
+        statements: list[str],
+        round_trips: list[Any],
+        write: str,
+        budget: tuple[int, int],
+    ) -> None:
+        prices = itertools.count(1)
+
+        async def send(client: httpx.AsyncClient, path: str) -> httpx.Response:
+            match write:
+                case "create":
+                    return await client.post("/products", json=LAPTOP, headers=auth_process.admin)
+                case "delete":
+                    return await client.delete(path, headers=auth_process.admin)
+            body = {"price": next(prices) if write == "change" else LAPTOP["price"]}
+            return await client.put(path, json=body, headers=auth_process.admin)
+
+        # With one connection, whose statements are prepared after a few rounds.
+        async with serving(build(catalog_settings.model_copy(update={"db_pool_size": 1}))) as client:
+            for _ in range(4):
+                path = f"/products/{(await create(client, auth_process))['id']}"
+                statements.clear()
+                round_trips.clear()
+                assert (await send(client, path)).is_success
+        assert (len(statements), len(round_trips)) == budget, statements
 
 
 class TestList:

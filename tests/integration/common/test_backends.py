@@ -12,7 +12,7 @@ import pytest
 from catalog.settings import CatalogSettings
 from common.connection import Server
 from common.deadlines import start_deadline
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
@@ -66,17 +66,20 @@ async def test_readers_that_wait_for_a_lock_take_no_more_backends(
     assert {answer.status_code for answer in answers} == {200}
 
 
-@pytest.mark.parametrize("way", ["fetch", "session"])
+@pytest.mark.parametrize("way", ["fetch", "transaction", "session"])
 async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogSettings, way: str) -> None:
-    db = Database(catalog_settings, application="slow")
+    db = OrmDatabase(catalog_settings, application="slow")
     await db.open()
 
     async def slow() -> None:
         start_deadline(0.3, 0.6)
         if way == "fetch":
             await db.fetch("SELECT pg_sleep(50)")
+        elif way == "transaction":
+            async with db.transaction() as transaction:
+                await transaction.fetch("SELECT pg_sleep(50)")
         else:
-            async with db.transaction() as session:
+            async with db.write_session() as session:
                 await (await session.connection()).exec_driver_sql("SELECT pg_sleep(50)")
 
     try:
@@ -98,13 +101,15 @@ async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogS
 
 
 async def test_the_server_looks_whether_a_process_is_still_there(catalog_settings: CatalogSettings) -> None:
-    db = Database(catalog_settings, application="settings")
+    db = OrmDatabase(catalog_settings, application="settings")
     await db.open()
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s) ORDER BY name"
     names = ["client_connection_check_interval", "lock_timeout", "statement_timeout"]
     try:
         assert [row[1] for row in await db.fetch(query, [names])] == ["1000", "3000", "5000"]
-        async with db.transaction() as session:
+        async with db.transaction() as transaction:
+            assert [row[1] for row in await transaction.fetch(query, [names])] == ["1000", "3000", "60000"]
+        async with db.write_session() as session:
             rows = await (await session.connection()).exec_driver_sql(query, (names,))
             assert [row[1] for row in rows] == ["1000", "3000", "60000"]
     finally:

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -14,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from catalog.app import build
 from catalog.settings import CatalogSettings
 from common.web.database import Database
+from common.web.orm import OrmDatabase
 from stack.servers.postgres import PostgresServer
 from stack.servers.valkey import ValkeyServer
 from tests.fixtures.databases import migrate
@@ -136,19 +139,71 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: PostgresServer
             await asyncio.sleep(0.05)
 
 
-async def test_a_job_outside_a_request_does_not_wait_forever(own_postgres: PostgresServer, valkey_url: str) -> None:
+@asynccontextmanager
+async def selecting(db: OrmDatabase, way: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """A transaction, and what runs a statement in it."""
+    if way == "transaction":
+        async with db.transaction() as transaction:
+            yield lambda: transaction.fetch("SELECT 1")
+    else:
+        async with db.write_session() as session:
+            yield lambda: session.scalar(text("SELECT 1"))
+
+
+@pytest.mark.parametrize("way", ["transaction", "session"])
+async def test_a_job_outside_a_request_does_not_wait_forever(
+    own_postgres: PostgresServer, valkey_url: str, way: str
+) -> None:
     settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
-    db = Database(settings, application="test", max_wait=0.5)
-    async with db.transaction() as session:
-        assert await session.scalar(text("SELECT 1")) == 1
-        frozen = family(own_postgres)
-        for process in frozen:
-            process.suspend()
+    frozen: list[psutil.Process] = []
+
+    async def job(db: OrmDatabase) -> None:
+        async with selecting(db, way) as select:
+            assert await select()
+            frozen.extend(family(own_postgres))
+            for process in frozen:
+                process.suspend()
+            await asyncio.wait_for(select(), SLOWEST)
+
+    async with OrmDatabase(settings, application="test", max_wait=0.5) as db:
         try:
-            with pytest.raises(OperationalError):
-                await asyncio.wait_for(session.scalar(text("SELECT 1")), SLOWEST)
-            await session.rollback()
+            with pytest.raises((psycopg.OperationalError, OperationalError)):
+                await job(db)
         finally:
             for process in frozen:
                 process.resume()
-    await db.close()
+
+
+async def test_a_transaction_begins_anew_on_a_connection_that_died_unused(
+    own_postgres: PostgresServer, valkey_url: str
+) -> None:
+    settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
+    backends: list[int] = []
+
+    async def two_statements(db: Database, *, kill: bool) -> None:
+        async with db.transaction() as transaction:
+            for _ in range(2):
+                ((backend,),) = await transaction.fetch("SELECT pg_backend_pid()")
+                backends.append(backend)
+                if kill:
+                    terminate(backend)
+
+    async with Database(settings, application="test") as db:
+        await two_statements(db, kill=False)
+        terminate(backends[0])
+        await two_statements(db, kill=False)
+        with pytest.raises(psycopg.OperationalError):
+            # What the first statement did is lost, so the second one is not tried again.
+            await two_statements(db, kill=True)
+        await two_statements(db, kill=False)
+    first, second, killed, last = backends[:2], backends[2:4], backends[4:5], backends[5:]
+    assert [len(set(each)) for each in (first, second, killed, last)] == [1, 1, 1, 1]
+    assert first[0] not in second + last
+    assert killed[0] not in last
+    assert len(last) == 2
+
+
+def terminate(backend: int) -> None:
+    process = psutil.Process(backend)
+    process.terminate()
+    psutil.wait_procs([process], 10)

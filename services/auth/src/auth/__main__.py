@@ -57,14 +57,14 @@ async def _create_admin(settings: "AuthSettings", address: str) -> None:
     from auth.passwords import Passwords
     from auth.registration import ensure_admin
     from auth.schemas import validate_email, validate_password
-    from common.web.database import Database
+    from common.web.orm import OrmDatabase
 
     email = Email(_validated("create-admin", "email", validate_email, address))
     password = _validated("create-admin", "password", validate_password, _read_password())
-    passwords, db = Passwords(), Database(settings, application="auth create-admin")
+    passwords, db = Passwords(), OrmDatabase(settings, application="auth create-admin")
     try:
         password_hash = await passwords.hash(password)
-        async with db.transaction() as session:
+        async with db.write_session() as session:
             done = await ensure_admin(session, email, password_hash)
     finally:
         passwords.close()
@@ -76,12 +76,12 @@ async def _delete_user(settings: "AuthSettings", address: str, *, force: bool) -
     from auth.emails import Email
     from auth.registration import delete_user
     from auth.schemas import validate_email
-    from common.web.database import Database
+    from common.web.orm import OrmDatabase
 
     email = Email(_validated("delete-user", "email", validate_email, address))
-    db = Database(settings, application="auth delete-user")
+    db = OrmDatabase(settings, application="auth delete-user")
     try:
-        async with db.transaction() as session:
+        async with db.write_session() as session:
             refusal = await delete_user(session, email, settings.admin_registration, force=force)
     finally:
         await db.close()

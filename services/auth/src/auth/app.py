@@ -19,7 +19,7 @@ from common import redis_client
 from common.health import Health, postgres_check, redis_check
 from common.periodic import repeated
 from common.web.app import Service, create_app
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from common.web.tokens import TokenVerifier
 
 __all__ = ["build"]
@@ -30,7 +30,7 @@ DELETION_SECONDS = 3600.0
 def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> Service:
     """Auth, ready to be served. `clock` is the time by which logins are limited."""
     secret = settings.secret_key.get_secret_value()
-    db = Database(settings, application="auth")
+    db = OrmDatabase(settings, application="auth")
     redis = redis_client.connect(settings)
     keyring = KeyRing(db, secret)
     critical = {"postgres": postgres_check(db, "auth"), "signing_key": keyring.check}

@@ -13,7 +13,7 @@ from auth.errors import SigningKeyUnreadable
 from auth.models import KeyState, SigningKey
 from common import loop_clock
 from common.diagnostics import NotReady
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 from common.web.tokens import ALGORITHM, AccessToken
 
 __all__ = ["KeyRing"]
@@ -37,7 +37,7 @@ class KeyRing:
 
     FRESH_SECONDS, RETRY_SECONDS, RELOAD_SECONDS = 5.0, 1.0, 0.3
 
-    def __init__(self, db: Database, secret_key: str) -> None:
+    def __init__(self, db: OrmDatabase, secret_key: str) -> None:
         self._db = db
         self._wrapper = keys.KeyWrapper(secret_key)
         self._keys = _Keys()
@@ -104,7 +104,7 @@ class KeyRing:
             rows = await keys.list_published(db)
         if any(row.state == KeyState.ACTIVE for row in rows):
             return rows
-        async with self._db.transaction() as db:
+        async with self._db.write_session() as db:
             await keys.add_first(db, self._wrapper)
             return await keys.list_published(db)
 

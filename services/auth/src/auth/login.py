@@ -25,8 +25,8 @@ from auth.passwords import Passwords
 from auth.schemas import ServiceTokenOut, TokenOut
 from auth.settings import AuthSettings
 from auth.throttle import LoginThrottle
-from common.web.database import Database
 from common.web.errors import TooManyRequests
+from common.web.orm import OrmDatabase
 from common.web.tokens import AccessToken, Client, Role, Scope
 
 __all__ = ["Login", "hash_token"]
@@ -49,7 +49,7 @@ class Login:
     """Logging in with email and password, refreshing, and tokens for services."""
 
     def __init__(
-        self, settings: AuthSettings, db: Database, keyring: KeyRing, passwords: Passwords, throttle: LoginThrottle
+        self, settings: AuthSettings, db: OrmDatabase, keyring: KeyRing, passwords: Passwords, throttle: LoginThrottle
     ) -> None:
         self._settings = settings
         self._db = db
@@ -97,7 +97,7 @@ class Login:
         Reuse within RETRY_WINDOW is a retry and gives the same successor, unless that is used too. Any other reuse is
         theft and revokes the session.
         """
-        async with self._db.transaction() as db:
+        async with self._db.write_session() as db:
             pair = await self._rotate(db, presented, now or datetime.now(UTC))
         if pair is None:
             raise RefreshRefused

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from auth import users
 from auth.models import User
 from common.web.errors import Forbidden, Unauthenticated
+from common.web.orm import ReadSession
 from common.web.security import authenticate, authenticated
-from common.web.sessions import ReadSession
 from common.web.state import StateRequest
 from common.web.tokens import AccessToken, Role
 

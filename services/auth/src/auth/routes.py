@@ -23,8 +23,8 @@ from auth.schemas import (
 )
 from auth.state import KeyRingDep, LoginDep, RegistrationDep
 from common.web.openapi import problem_responses
+from common.web.orm import WriteSession
 from common.web.routing import make_router
-from common.web.sessions import WriteSession
 from common.web.strict_json import JSONResponse
 
 __all__ = ["router"]

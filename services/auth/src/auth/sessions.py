@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth.models import RefreshToken, Session, User
-from common.web.database import Database
+from common.web.orm import OrmDatabase
 
 __all__ = [
     "add",
@@ -84,7 +84,7 @@ async def revoke_oldest(db: AsyncSession, user_id: UUID, *, keep: int) -> None:
     await db.execute(update(Session).where(Session.id.in_(oldest)).values(revoked_at=func.now()))
 
 
-async def delete_old(db: Database) -> None:
+async def delete_old(db: OrmDatabase) -> None:
     """Delete sessions a day after their end, with their tokens, and refresh tokens a week after their use.
 
     No handler calls this. Each batch is a transaction of its own, so that none locks many rows for long.
@@ -95,6 +95,6 @@ async def delete_old(db: Database) -> None:
     for table, key, old in ((Session, Session.id, ended), (RefreshToken, RefreshToken.token_hash, used)):
         deleted = BATCH
         while deleted == BATCH:
-            async with db.transaction() as session:
+            async with db.write_session() as session:
                 batch = old.limit(BATCH).with_for_update(skip_locked=True)
                 deleted = len((await session.scalars(delete(table).where(key.in_(batch)).returning(key))).all())

@@ -68,14 +68,17 @@ IfMatch = Annotated[str | None, Header(description="Write only this version: the
 IfNoneMatch = Annotated[str | None, Header(description="Not if this is the version: the `ETag` of an answer, or `*`.")]
 
 
-def _read_conditions(request: Request, if_none_match: IfNoneMatch = None) -> Conditions:
+async def _read_conditions(request: Request, if_none_match: IfNoneMatch = None) -> Conditions:
     return Conditions(request.headers)
 
 
-def _write_conditions(request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None) -> Conditions:
+async def _write_conditions(
+    request: Request, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> Conditions:
     return Conditions(request.headers)
 
 
 # The parameters are for the OpenAPI document: only the request has all lines of a header that is sent more than once.
+# FastAPI would run plain functions in a thread.
 ReadConditions = Annotated[Conditions, Depends(_read_conditions)]
 WriteConditions = Annotated[Conditions, Depends(_write_conditions)]

@@ -14,8 +14,8 @@ from catalog.permissions import CanImport
 from common.web.body import check_media_type
 from common.web.errors import InvalidJSON, Unprocessable
 from common.web.routing import make_router
-from common.web.sessions import WriteSession
 from common.web.strict_json import JSONResponse
+from common.web.transactions import WriteTransaction
 from imports.messages import RUN_PATH, Fence, ImportPage, decode_page
 
 __all__ = ["router"]
@@ -51,18 +51,24 @@ PageBody = Annotated[ImportPage, Depends(_page)]
 
 
 @router.put(RUN_PATH, response_model=None)
-async def open_import(source: Source, run_id: UUID, fence: FenceBody, _: CanImport, session: WriteSession) -> Response:
+async def open_import(
+    source: Source, run_id: UUID, fence: FenceBody, _: CanImport, transaction: WriteTransaction
+) -> Response:
     """Begin a run or resume it."""
-    return JSONResponse(await importer.open_run(session, source, run_id, fence.fencing_token))
+    return JSONResponse(await importer.open_run(transaction, source, run_id, fence.fencing_token))
 
 
 @router.post(f"{RUN_PATH}/pages", response_model=None)
-async def stage_page(source: Source, run_id: UUID, page: PageBody, _: CanImport, session: WriteSession) -> Response:
+async def stage_page(
+    source: Source, run_id: UUID, page: PageBody, _: CanImport, transaction: WriteTransaction
+) -> Response:
     """Stage one page."""
-    return JSONResponse(await importer.stage(session, source, run_id, page))
+    return JSONResponse(await importer.stage(transaction, source, run_id, page))
 
 
 @router.post(f"{RUN_PATH}/merge", response_model=None)
-async def merge_import(source: Source, run_id: UUID, fence: FenceBody, _: CanImport, session: WriteSession) -> Response:
+async def merge_import(
+    source: Source, run_id: UUID, fence: FenceBody, _: CanImport, transaction: WriteTransaction
+) -> Response:
     """Merge a complete pass into the products."""
-    return JSONResponse(await importer.merge(session, source, run_id, fence.fencing_token))
+    return JSONResponse(await importer.merge(transaction, source, run_id, fence.fencing_token))

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.errors import ProductNotFound
 from catalog.models import Product, ProductCount
@@ -16,8 +16,8 @@ from catalog.paging import Paging
 from catalog.rows import COLUMNS, Page, ProductRow
 from catalog.schemas import ProductIn
 from common.deadlines import paused_deadline
-from common.web.compiled import CompiledQuery
-from common.web.database import Database
+from common.web.compiled import CompiledQuery, jsonb
+from common.web.database import Database, Transaction
 from common.web.errors import Unavailable
 from imports.product import FIELDS
 
@@ -35,6 +35,7 @@ RESTORE_DAYS, PURGED_AT_ONCE = 30, 1000
 MAX_ID = 2**63 - 1
 
 _LIVE = Product.deleted_at.is_(None)
+_IS_IT = Product.id == sa.bindparam("product_id")
 
 
 def _by_ids() -> sa.Select[Any]:
@@ -75,10 +76,38 @@ def _page() -> sa.Select[Any]:
     return sa.select(counted.c.total, fitting).select_from(counted.outerjoin(fitting, sa.true())).order_by(fitting.c.id)
 
 
+def _locked(*conditions: sa.ColumnElement[bool]) -> CompiledQuery:
+    return CompiledQuery(sa.select(*COLUMNS).where(_IS_IT, *conditions).with_for_update())
+
+
+def _changed(*conditions: sa.ColumnElement[bool], **values: Any) -> CompiledQuery:
+    """Every change raises the version."""
+    changed = values | {"version": Product.version + 1, "updated_at": sa.func.now()}
+    return CompiledQuery(sa.update(Product).where(_IS_IT, *conditions).values(changed).returning(*COLUMNS))
+
+
+@lru_cache(maxsize=256)
+def _update_of(*names: str) -> CompiledQuery:
+    """The statement that writes these columns."""
+    return _changed(**{name: sa.bindparam(name) for name in names})
+
+
+def _purge() -> sa.Delete:
+    old = sa.select(Product.id).where(
+        Product.deleted_at < sa.func.now() - timedelta(days=RESTORE_DAYS), Product.source.is_(None)
+    )
+    some = old.order_by(Product.deleted_at).limit(PURGED_AT_ONCE).with_for_update(skip_locked=True)
+    return sa.delete(Product).where(Product.id.in_(some))
+
+
 _GET, _START, _PAGE = CompiledQuery(_by_ids()), CompiledQuery(_first_of_page()), CompiledQuery(_page())
 _product_of_get = _GET.getter(*ProductRow.__struct_fields__)
 _product_of_page = _PAGE.getter(*ProductRow.__struct_fields__)
 _total_and_found = _PAGE.getter("total", "found")
+_CREATE = CompiledQuery(sa.insert(Product).values({name: sa.bindparam(name) for name in FIELDS}).returning(*COLUMNS))
+_LOCK, _LOCK_ANY = _locked(_LIVE), _locked()
+_DELETE, _RESTORE = _changed(deleted_at=sa.func.now()), _changed(sa.not_(_LIVE), deleted_at=sa.null())
+_PURGE = CompiledQuery(_purge())
 
 
 def etag(product: ProductRow) -> str:
@@ -134,41 +163,39 @@ async def deep_start(db: Database, paging: Paging) -> AsyncIterator[Paging]:
         loop.call_later(loop.time() - began, db.slow_reads.release)
 
 
-async def create(session: AsyncSession, product: ProductIn) -> ProductRow:
-    values = {field: getattr(product, field) for field in FIELDS}
-    return await _returned(session, sa.insert(Product).values(values))
+async def create(transaction: Transaction, product: ProductIn) -> ProductRow:
+    return await _returned(_CREATE, transaction, _parameters({field: getattr(product, field) for field in FIELDS}))
 
 
-async def get_for_update(session: AsyncSession, product_id: int, *, deleted: bool = False) -> ProductRow:
+async def get_for_update(transaction: Transaction, product_id: int, *, deleted: bool = False) -> ProductRow:
     """One product, locked until the request commits; a deleted one too if that is asked for."""
-    statement = sa.select(*COLUMNS).where(Product.id == product_id, sa.true() if deleted else _LIVE).with_for_update()
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
+    rows = await (_LOCK_ANY if deleted else _LOCK).fetch(transaction, product_id=product_id)
+    if not rows:
         raise ProductNotFound(product_id)
-    return ProductRow(**row._mapping)
+    return ProductRow(*rows[0])
 
 
-async def update(session: AsyncSession, product: ProductRow, values: dict[str, Any]) -> ProductRow:
+async def update(transaction: Transaction, product: ProductRow, values: dict[str, Any]) -> ProductRow:
     """Write new `values` of some fields of a locked product, which pins them if it is synced."""
     pinned = sorted({*product.pinned, *values}) if product.source is not None else product.pinned
-    return await _write(session, product, values | {"pinned": pinned}) if values else product
+    return await _write(transaction, product, values | {"pinned": pinned}) if values else product
 
 
-async def unpin(session: AsyncSession, product: ProductRow, field: str) -> None:
+async def unpin(transaction: Transaction, product: ProductRow, field: str) -> None:
     """Let sync write a field of a locked product again."""
     if field in product.pinned:
-        await _write(session, product, {"pinned": [name for name in product.pinned if name != field]})
+        await _write(transaction, product, {"pinned": [name for name in product.pinned if name != field]})
 
 
-async def delete(session: AsyncSession, product: ProductRow) -> None:
+async def delete(transaction: Transaction, product: ProductRow) -> None:
     """Leave a tombstone: the id is never used again, and sync does not bring the product back."""
-    await _write(session, product, {"deleted_at": sa.func.now()})
+    await _returned(_DELETE, transaction, {"product_id": product.id})
 
 
-async def restore(session: AsyncSession, product: ProductRow) -> ProductRow:
+async def restore(transaction: Transaction, product: ProductRow) -> ProductRow:
     """Bring a locked product back if it is deleted."""
-    live = await session.scalar(sa.select(_LIVE).where(Product.id == product.id))
-    return product if live else await _write(session, product, {"deleted_at": None})
+    deleted = await _RESTORE.fetch(transaction, product_id=product.id)
+    return ProductRow(*deleted[0]) if deleted else product
 
 
 async def purge(db: Database) -> int:
@@ -176,24 +203,23 @@ async def purge(db: Database) -> int:
 
     Tombstones of synced products stay. It opens its own short transactions, since no request has one for it.
     """
-    old = sa.select(Product.id).where(
-        Product.deleted_at < sa.func.now() - timedelta(days=RESTORE_DAYS), Product.source.is_(None)
-    )
-    some = old.order_by(Product.deleted_at).limit(PURGED_AT_ONCE).with_for_update(skip_locked=True)
-    statement = sa.delete(Product).where(Product.id.in_(some)).returning(Product.id)
     purged, count = 0, PURGED_AT_ONCE
     while count == PURGED_AT_ONCE:
-        async with db.transaction() as session:
-            count = len((await session.scalars(statement)).all())
+        async with db.transaction() as transaction:
+            count = await _PURGE.execute(transaction)
         purged += count
     return purged
 
 
-async def _write(session: AsyncSession, product: ProductRow, values: dict[str, Any]) -> ProductRow:
-    changed = values | {"version": Product.version + 1, "updated_at": sa.func.now()}
-    return await _returned(session, sa.update(Product).where(Product.id == product.id).values(changed))
+async def _write(transaction: Transaction, product: ProductRow, values: dict[str, Any]) -> ProductRow:
+    parameters = _parameters(values)
+    return await _returned(_update_of(*sorted(values)), transaction, parameters | {"product_id": product.id})
 
 
-async def _returned(session: AsyncSession, statement: sa.Insert | sa.Update) -> ProductRow:
-    row = (await session.execute(statement.returning(*COLUMNS))).one()
-    return ProductRow(**row._mapping)
+def _parameters(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"attributes": jsonb(values["attributes"])} if "attributes" in values else values
+
+
+async def _returned(query: CompiledQuery, transaction: Transaction, parameters: dict[str, Any]) -> ProductRow:
+    (row,) = await query.fetch(transaction, **parameters)
+    return ProductRow(*row)

@@ -16,8 +16,8 @@ from catalog.schemas import ProductIn, ProductOut, ProductPage
 from catalog.state import Reads
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import PLAIN_DIGITS, make_router
-from common.web.sessions import WriteSession
 from common.web.strict_json import JSONResponse
+from common.web.transactions import WriteTransaction
 from imports.product import FIELDS
 
 __all__ = ["router"]
@@ -89,9 +89,9 @@ async def get_product(reads: Reads, product_id: ProductId, conditions: ReadCondi
         **problem_responses(400, 401, 403, 413, 415),
     },
 )
-async def create_product(product: ProductIn, _: CanWriteProducts, session: WriteSession) -> Response:
+async def create_product(product: ProductIn, _: CanWriteProducts, transaction: WriteTransaction) -> Response:
     """`Location` is the path of the new product, `ETag` its version."""
-    created = await products.create(session, product)
+    created = await products.create(transaction, product)
     return _response(created, 201, Location=f"/products/{created.id}")
 
 
@@ -105,15 +105,15 @@ async def create_product(product: ProductIn, _: CanWriteProducts, session: Write
     },
 )
 async def change_product(
-    product_id: ProductId, sent: Change, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+    product_id: ProductId, sent: Change, _: CanWriteProducts, transaction: WriteTransaction, conditions: WriteConditions
 ) -> Response:
     """Fields that you leave out keep their values, and `null` clears an optional one.
 
     On a synced product the fields whose values change are pinned: sync no longer changes them.
     """
-    product = await products.get_for_update(session, product_id)
+    product = await products.get_for_update(transaction, product_id)
     conditions.check(products.etag(product))
-    return _response(await products.update(session, product, changes.changes(product, sent)))
+    return _response(await products.update(transaction, product, changes.changes(product, sent)))
 
 
 @router.delete(
@@ -124,12 +124,12 @@ async def change_product(
     responses=problem_responses(400, 401, 403, 404, 412),
 )
 async def unpin_field(
-    product_id: ProductId, field: Field, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+    product_id: ProductId, field: Field, _: CanWriteProducts, transaction: WriteTransaction, conditions: WriteConditions
 ) -> Response:
     """The next sync restores the source's value. A field that is not pinned stays as it is."""
-    product = await products.get_for_update(session, product_id)
+    product = await products.get_for_update(transaction, product_id)
     conditions.check(products.etag(product))
-    await products.unpin(session, product, field)
+    await products.unpin(transaction, product, field)
     return Response(status_code=204)
 
 
@@ -141,12 +141,12 @@ async def unpin_field(
     responses=problem_responses(400, 401, 403, 404, 412),
 )
 async def delete_product(
-    product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+    product_id: ProductId, _: CanWriteProducts, transaction: WriteTransaction, conditions: WriteConditions
 ) -> Response:
     """A synced product that you delete stays deleted: sync does not bring it back, but you can restore it."""
-    product = await products.get_for_update(session, product_id)
+    product = await products.get_for_update(transaction, product_id)
     conditions.check(products.etag(product))
-    await products.delete(session, product)
+    await products.delete(transaction, product)
     return Response(status_code=204)
 
 
@@ -160,15 +160,15 @@ async def delete_product(
     },
 )
 async def restore_product(
-    product_id: ProductId, _: CanWriteProducts, session: WriteSession, conditions: WriteConditions
+    product_id: ProductId, _: CanWriteProducts, transaction: WriteTransaction, conditions: WriteConditions
 ) -> Response:
     """The product as it was when it was deleted, under its id; one that is not deleted stays as it is.
 
     A product without a source can be restored for 30 days.
     """
-    product = await products.get_for_update(session, product_id, deleted=True)
+    product = await products.get_for_update(transaction, product_id, deleted=True)
     conditions.check(products.etag(product))
-    return _response(await products.restore(session, product))
+    return _response(await products.restore(transaction, product))
 
 
 def _response(product: ProductRow, status: int = 200, **headers: str) -> Response:

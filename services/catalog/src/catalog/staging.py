@@ -4,13 +4,10 @@ COPY is the fastest way to load a page. The merge compares and writes all rows o
 plans matter more than any other's: as text they can be read, explained and tried in psql as they run.
 """
 
-from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from common.json_encoding import dumps
+from common.web.database import Transaction
 from imports.messages import Reject
 from imports.product import FIELDS, ExternalProduct
 
@@ -18,9 +15,7 @@ __all__ = ["analyze", "copy_items", "copy_rejects", "insert_new_products", "upda
 
 _COPY_ITEMS = f"COPY catalog.import_rows (source, external_id, {', '.join(FIELDS)}) FROM STDIN"
 _COPY_REJECTS = "COPY catalog.import_rejects (source, run_id, external_id, reason, payload) FROM STDIN"
-_STAGED = (
-    "SELECT DISTINCT ON (external_id) * FROM catalog.import_rows WHERE source = :source ORDER BY external_id, id DESC"
-)
+_STAGED = "SELECT DISTINCT ON (external_id) * FROM catalog.import_rows WHERE source = %s ORDER BY external_id, id DESC"
 # A pinned field keeps its value.
 _KEPT = {field: f"CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END" for field in FIELDS}
 # Equal rows are neither written nor locked: their xmin, version and updated_at stay.
@@ -45,38 +40,30 @@ _INSERT = f"""
 """  # noqa: S608  # the names of our own fields
 
 
-async def copy_items(session: AsyncSession, source: str, items: list[ExternalProduct]) -> None:
+async def copy_items(transaction: Transaction, source: str, items: list[ExternalProduct]) -> None:
     rows = []
     for item in items:
         fields = {field: getattr(item, field) for field in FIELDS}
         fields["attributes"] = dumps(item.attributes).decode()
         rows.append((source, item.external_id, *fields.values()))
-    await _copy(session, _COPY_ITEMS, rows)
+    await transaction.copy(_COPY_ITEMS, rows)
 
 
-async def copy_rejects(session: AsyncSession, source: str, run_id: UUID, rejects: list[Reject]) -> None:
+async def copy_rejects(transaction: Transaction, source: str, run_id: UUID, rejects: list[Reject]) -> None:
     rows = [(source, run_id, reject.external_id, reject.reason, reject.payload) for reject in rejects]
-    await _copy(session, _COPY_REJECTS, rows)
+    await transaction.copy(_COPY_REJECTS, rows)
 
 
-async def _copy(session: AsyncSession, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    driver = (await (await session.connection()).get_raw_connection()).driver_connection
-    assert driver is not None
-    async with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            await copy.write_row(row)
-
-
-async def analyze(session: AsyncSession) -> None:
+async def analyze(transaction: Transaction) -> None:
     """Update the planner's statistics: the plan depends on the rows, and autovacuum has not seen them yet."""
-    await session.execute(text("ANALYZE catalog.import_rows"))
+    await transaction.execute("ANALYZE catalog.import_rows")
 
 
-async def update_changed_products(session: AsyncSession, source: str) -> int:
+async def update_changed_products(transaction: Transaction, source: str) -> int:
     """Write the staged values that differ into the live products of a source; returns how many products changed."""
-    return (await session.execute(text(_UPDATE), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]
+    return await transaction.execute(_UPDATE, [source])
 
 
-async def insert_new_products(session: AsyncSession, source: str) -> int:
+async def insert_new_products(transaction: Transaction, source: str) -> int:
     """Create products of the staged records with new external ids (not those of deleted ones); returns how many."""
-    return (await session.execute(text(_INSERT), {"source": source})).rowcount  # type: ignore[attr-defined, no-any-return]
+    return await transaction.execute(_INSERT, [source])

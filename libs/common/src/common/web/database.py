@@ -1,29 +1,64 @@
-"""SQLAlchemy transactions."""
+"""Transactions of PostgreSQL, with psycopg alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-import sqlalchemy.exc
 from psycopg.abc import Loader
-from psycopg.types.json import set_json_dumps, set_json_loads
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
-from common import loop_clock
-from common.connection import MAX_WAIT, Connection, Server
-from common.json_encoding import dumps, loads
-from common.postgres import Postgres
+from common.connection import MAX_WAIT, Connection
+from common.postgres import TRANSACTION, Postgres, fetch_rows, give_back
 from common.settings import ServiceSettings
 
-__all__ = ["Database"]
+__all__ = ["Database", "Transaction"]
 
-# How often a wait for a free connection of the engine looks whether it has time left.
-POOL_CHECK_SECONDS = 0.2
+T = TypeVar("T")
+
+
+class Transaction:
+    """One transaction, from its first statement to the commit.
+
+    The first statement is tried again on a connection that died unused: before the commit nothing of it is kept.
+    """
+
+    def __init__(self, take: Callable[[Any], Awaitable[tuple[Connection, Any]]]) -> None:
+        self._take = take
+        self.connection: Connection | None = None
+
+    async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
+        """Rows (tuples) of one statement."""
+        return await self._exchange(lambda connection: fetch_rows(connection, query, params))
+
+    async def execute(self, query: str, params: Sequence[Any] = ()) -> int:
+        """The number of rows that a statement has changed."""
+
+        async def count(connection: Connection) -> int:
+            return (await connection.execute(query, params)).rowcount
+
+        return await self._exchange(count)
+
+    async def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Send rows by `COPY ... FROM STDIN`."""
+
+        async def write(connection: Connection) -> None:
+            async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    await copy.write_row(row)
+
+        await self._exchange(write)
+
+    async def _exchange(self, exchange: Callable[[Connection], Awaitable[T]]) -> T:
+        if self.connection is not None:
+            return await exchange(self.connection)
+        result: T
+        self.connection, result = await self._take(exchange)
+        return result
 
 
 class Database(Postgres):
-    """The PostgreSQL connections of an HTTP service: the pool of `fetch`, and an engine for transactions."""
+    """The PostgreSQL connections of an HTTP service: the pool of `fetch`, and one for transactions."""
 
     def __init__(
         self,
@@ -36,56 +71,16 @@ class Database(Postgres):
         super().__init__(settings, application=application, max_wait=max_wait, loaders=loaders)
         # A read that is known to be slow holds this, so that connections are left for the others.
         self.slow_reads = asyncio.Semaphore(1)
-        self.engine: AsyncEngine = create_async_engine(
-            settings.sqlalchemy_url,
-            async_creator=self._connect,
-            poolclass=_pool_class(self._server),
-            pool_size=settings.db_pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_CHECK_SECONDS,
-            pool_pre_ping=True,
-        )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-
-    async def _connect(self) -> Connection:
-        # For JSON and JSONB. SQLAlchemy's own `json_serializer` has no effect on connections that are made here.
-        connection = await self.connect()
-        set_json_dumps(dumps, connection)
-        set_json_loads(loads, connection)
-        return connection
-
-    async def close(self) -> None:
-        await self.engine.dispose()
-        await super().close()
+        self._transactions = self._add_pool(settings.db_pool_size, TRANSACTION, min_size=0, autocommit=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction: committed at the end of the block, rolled back if it raises."""
-        async with self._sessions() as session:
-            yield session
-            await session.commit()
-
-    def read_session(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A session outside transactions, for reads."""
-        return self._sessions(bind=self.engine.execution_options(isolation_level="AUTOCOMMIT"))
-
-
-def _pool_class(server: Server) -> type[AsyncAdaptedQueuePool]:
-    """A pool in which one waits for a connection as long as a wait for `server` may take."""
-
-    class Pool(AsyncAdaptedQueuePool):
-        # It names the pool's logger; those of SQLAlchemy log warnings only.
-        __module__ = AsyncAdaptedQueuePool.__module__
-
-        # SQLAlchemy's own goes by the wall clock, and waits on when an attempt to connect has failed and made room.
-        def _do_get(self) -> ConnectionPoolEntry:
-            began = loop_clock.now()
-            server.time_left()  # Starts the deadline of a request that has not waited before.
-            while True:
-                try:
-                    return super()._do_get()
-                except sqlalchemy.exc.TimeoutError:
-                    if not server.time_left(loop_clock.now() - began):
-                        raise TimeoutError("all connections are in use") from None
-
-    return Pool
+        transaction = Transaction(partial(self._take, self._transactions))
+        try:
+            yield transaction
+            if transaction.connection is not None:
+                await transaction.connection.commit()
+        finally:
+            if transaction.connection is not None:
+                await give_back(self._transactions, transaction.connection)
