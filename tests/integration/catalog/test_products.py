@@ -18,6 +18,10 @@ from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
 from tests.fixtures.service import serving
 
+BULK_INSERT = """
+    INSERT INTO catalog.products (name, description, price, currency, category)
+    SELECT name, description, price, currency, category FROM catalog.products
+"""
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
 
 
@@ -246,8 +250,33 @@ class TestList:
         async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
             await connection.execute("UPDATE catalog.products SET deleted_at = NULL")
             assert (await catalog.get("/products")).json()["total"] == 60
-            await connection.execute("TRUNCATE catalog.products")
-            assert (await catalog.get("/products")).json()["total"] == 0
+            for statement, total in (
+                ("UPDATE catalog.products SET name = 'x', version = version + 1", 60),
+                ("UPDATE catalog.products SET deleted_at = now() WHERE id % 3 = 0", 40),
+                ("UPDATE catalog.products SET deleted_at = CASE WHEN id % 3 > 0 THEN now() END WHERE id % 3 < 2", 40),
+                ("DELETE FROM catalog.products WHERE id % 3 = 1", 40),
+                ("DELETE FROM catalog.products WHERE id % 3 = 0", 20),
+                (BULK_INSERT, 40),
+                ("TRUNCATE catalog.products", 0),
+            ):
+                await connection.execute(statement)
+                assert (await catalog.get("/products")).json()["total"] == total, statement
+
+    async def test_a_change_that_leaves_the_total_alone_writes_no_delta(
+        self, catalog: httpx.AsyncClient, auth_process: Auth, catalog_settings: CatalogSettings
+    ) -> None:
+        product = await create(catalog, auth_process)
+        async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
+
+            async def deltas() -> list[Any]:
+                rows = await connection.execute("SELECT id, delta FROM catalog.product_counts ORDER BY id")
+                return await rows.fetchall()
+
+            before = await deltas()
+            for price in range(1, 6):
+                path = f"/products/{product['id']}"
+                assert (await catalog.put(path, json={"price": price}, headers=auth_process.admin)).status_code == 200
+            assert await deltas() == before
 
     @pytest.mark.parametrize("path", ["/products?limit=100", "/products?skip=500", "/products/{id}"])
     async def test_costs_one_statement(

@@ -99,8 +99,9 @@ class Product(FieldColumns, Base):
 class ProductCount(Base):
     """The number of live products, as the sum of `delta`.
 
-    Triggers on `products` add a row per statement, so that a list's total costs no count of 100 000 rows and writers
-    do not wait for one counter; one in a hundred statements replaces the rows by their sum.
+    Triggers on `products` add a row for each statement that inserts or deletes rows, and for each row that is marked as
+    deleted or restored. So a list's total costs no count of 100 000 rows, and writers do not wait for one counter. One
+    in a hundred replaces the rows by their sum.
     """
 
     __tablename__ = "product_counts"
