@@ -144,7 +144,7 @@ GUARDS = [
     *_guards(
         CATALOG, IMPORTS,
         ("a merge updates its own source", "staging.py", "    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at", "    WHERE p.external_id = s.external_id AND p.deleted_at"),
-        ("a merge takes its own source's rows", "staging.py", "FROM catalog.import_rows WHERE source = %s ORDER BY external_id, id DESC", "FROM catalog.import_rows ORDER BY external_id, id DESC"),
+        ("a merge takes its own source's rows", "staging.py", "FROM catalog.import_rows WHERE source = %s ORDER BY external_id, id DESC", "FROM catalog.import_rows WHERE %s <> '' ORDER BY external_id, id DESC"),
         ("products of another source do not hide new ones", "staging.py", "FROM catalog.products AS p WHERE p.source = s.source AND p.external_id", "FROM catalog.products AS p WHERE p.external_id"),
         ("pinned fields are kept", "staging.py", "CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END", "s.{field}"),
         ("deleted products stay deleted", "staging.py", "s.external_id AND p.deleted_at IS NULL\n", "s.external_id\n"),
