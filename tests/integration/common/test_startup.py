@@ -28,7 +28,7 @@ NEVER = {
 WEB = {"common.web", "fastapi", "starlette", "uvicorn", "sqlalchemy", "httpx", "jose"}
 NOT_IN = {
     "auth": {"httpx", "rq"},
-    "catalog": {"rq"},
+    "catalog": {"rq", "sqlalchemy.ext.asyncio"},
     "sync-api": {"rq_scheduler", "sqlalchemy.ext.asyncio"},
     "sync-worker": WEB | {"rq_scheduler"},
     "sync-scheduler": WEB,
