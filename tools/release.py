@@ -1,6 +1,6 @@
 """Prepares a release: writes a version into every file that names it, and dates the changelog's entries.
 
-`python -m tools.release 0.3.0` changes files and nothing else; it prints the commands that commit and tag them. What is
+`python -m tools.release 1.2.3` changes files and nothing else; it prints the commands that commit and tag them. What is
 not listed here, such as the packages' metadata, derives the version from `common.__version__`.
 """
 
@@ -58,7 +58,7 @@ def release(root: Path, version: str, today: date) -> list[str]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version, re.ASCII):
-        raise CannotRelease(f"{version!r} is not a version: three whole numbers are, such as 0.3.0")
+        raise CannotRelease(f"{version!r} is not a version: three whole numbers are, such as 1.2.3")
     return tuple(map(int, version.split(".")))
 
 

@@ -135,7 +135,7 @@ def test_the_command_says_what_it_did_or_why_not(clone: Path) -> None:
 
     refused = run("soon")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "release: 'soon' is not a version: three whole numbers are, such as 0.3.0\n"
+    assert refused.stderr == "release: 'soon' is not a version: three whole numbers are, such as 1.2.3\n"
     done = run(NEXT)
     assert done.returncode == 0, done.stderr
     assert "\n  CHANGELOG.md\n" in done.stdout
