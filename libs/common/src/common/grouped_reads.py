@@ -61,6 +61,8 @@ class GroupedReads(Generic[K, V]):
         self._next: dict[K, list[_Read[V]]] = {}
         self._unanswered: set[_Read[V]] = set()
         self._groups: set[asyncio.Task[None]] = set()
+        # Kept, since to ask for it is a system call (getpid) before Python 3.12.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._start_scheduled = False
         self._check_timer: asyncio.TimerHandle | None = None
         self._reads, self._sent = READS.labels(kind), GROUPS.labels(kind)
@@ -73,7 +75,9 @@ class GroupedReads(Generic[K, V]):
         """
         if len(self._unanswered) >= self._most_waiting:
             raise TooManyReads
-        read = _Read[V](asyncio.get_running_loop())
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        read = _Read[V](self._loop)
         self._unanswered.add(read)
         self._next.setdefault(key, []).append(read)
         if self._free_lanes and not self._start_scheduled:

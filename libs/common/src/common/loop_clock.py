@@ -61,9 +61,10 @@ _current = _Current()
 
 def now() -> float:
     """Seconds since some fixed time, without those in which the running event loop was late."""
-    loop = asyncio.get_running_loop()
-    if loop is not _current.loop:
-        _current.loop, _current.clock = loop, _LoopClock(loop)
+    # A loop that runs is that of this thread. To ask asyncio for it is a system call (getpid) before Python 3.12.
+    if _current.loop is None or not _current.loop.is_running():
+        _current.loop = asyncio.get_running_loop()
+        _current.clock = _LoopClock(_current.loop)
     return _current.clock.now()
 
 

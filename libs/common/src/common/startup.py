@@ -20,6 +20,8 @@ UNUSED = (
     "pydantic.v1",
     "uvicorn.supervisors.watchfilesreload",
 )
+# How many objects more there are before a collection of the youngest.
+COLLECT_AFTER = 5_000
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def lean_imports() -> Iterator[None]:
     """Import in this block, and nothing but that: it runs without garbage collection. UNUSED stays out for good.
 
     What is imported stays until the process ends, so collections would search it again and again for nothing: a sixth
-    of the time of all imports. It is frozen, so that later ones leave it alone, and forks share its memory.
+    of the time of all imports. It is frozen, so that later ones leave it alone, and forks share its memory. They are
+    rarer, too: by default one follows on 700 new objects, which is every few rows of a list.
     """
     # The search for plugins reads the metadata of all installed packages.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -39,6 +42,7 @@ def lean_imports() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         gc.enable()
 
 

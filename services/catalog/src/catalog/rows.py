@@ -14,7 +14,7 @@ __all__ = ["COLUMNS", "JSON_LOADERS", "Page", "ProductRow"]
 _NAMES = ("id", *FIELDS, "source", "external_id", "version", "created_at", "updated_at", "synced_at", "pinned")
 
 
-class ProductRow(msgspec.defstruct("_Answered", [(name, Any) for name in _NAMES])):  # type: ignore[misc]  # computed
+class ProductRow(msgspec.defstruct("_Answered", [(name, Any) for name in _NAMES]), gc=False):  # type: ignore[misc]  # computed
     """One product; `schemas.ProductOut` describes it. Only these members are read by code, the others are passed on."""
 
     id: int
@@ -23,7 +23,7 @@ class ProductRow(msgspec.defstruct("_Answered", [(name, Any) for name in _NAMES]
     pinned: list[str]
 
 
-class Page(msgspec.Struct):
+class Page(msgspec.Struct, gc=False):
     """A page of products, as `schemas.ProductPage`."""
 
     items: list[ProductRow]

@@ -26,13 +26,19 @@ class ForwardedMiddleware:
         self._is_trusted = lru_cache(maxsize=256)(lambda peer: _within(peer, networks))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._trusts(scope):
-            # Of several headers with one name, dict() keeps the last one, which holds the last address.
-            headers = dict(scope["headers"])
-            if (forwarded := headers.get(b"x-forwarded-for")) and (address := _address(forwarded)):
-                scope["client"] = (address, 0)
-            if (proto := headers.get(b"x-forwarded-proto")) and (scheme := _last(proto)) in ("http", "https"):
-                scope["scheme"] = scheme
+        if scope["type"] == "http":
+            sent = proto = None
+            for name, value in scope["headers"]:
+                # Of several headers with one name the last one counts, which holds the last address.
+                if name == b"x-forwarded-for":
+                    sent = value
+                elif name == b"x-forwarded-proto":
+                    proto = value
+            if (sent or proto) and self._trusts(scope):
+                if sent and (address := _address(sent)):
+                    scope["client"] = (address, 0)
+                if proto and (scheme := _last(proto)) in ("http", "https"):
+                    scope["scheme"] = scheme
         await self.app(scope, receive, send)
 
     def _trusts(self, scope: Scope) -> bool:
