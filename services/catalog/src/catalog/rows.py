@@ -14,7 +14,10 @@ __all__ = ["COLUMNS", "JSON_LOADERS", "Page", "ProductRow"]
 _NAMES = ("id", *FIELDS, "source", "external_id", "version", "created_at", "updated_at", "synced_at", "pinned")
 
 
-class ProductRow(msgspec.defstruct("_Answered", [(name, Any) for name in _NAMES]), gc=False):  # type: ignore[misc]  # computed
+_Columns = msgspec.defstruct("_Columns", [(name, Any) for name in _NAMES], gc=False)
+
+
+class ProductRow(_Columns, gc=False):  # type: ignore[misc, valid-type, call-arg]  # computed; rows are in no cycle
     """One product; `schemas.ProductOut` describes it. Only these members are read by code, the others are passed on."""
 
     id: int
