@@ -20,6 +20,7 @@ from common.web.errors import NotFound
 from tests.fixtures.catalog import empty
 from tests.fixtures.databases import dsn
 from tests.fixtures.processes import environment_of, run_process, until_healthy
+from tests.fixtures.waiting import eventually
 from tests.load.client import Load, Request
 from tests.load.seed import seed
 
@@ -48,13 +49,9 @@ async def test_reads_that_wait_share_statements(
         blocked = []
         for group in (1, 2):
             blocked.append(asyncio.create_task(reads.product(first)))
-            async with asyncio.timeout(60):
-                while len(statements) < group:
-                    await asyncio.sleep(0.001)
+            await eventually(lambda group=group: len(statements) == group)  # type: ignore[misc]
         waiting = [asyncio.create_task(reads.product(first + number % 40)) for number in range(60)]
-        async with asyncio.timeout(60):
-            while len(reads._products._unanswered) < 62:
-                await asyncio.sleep(0)
+        await eventually(lambda: len(reads._products._unanswered) == len(blocked) + len(waiting))
     found = [json.loads(body)["id"] for _, body in await asyncio.gather(*blocked, *waiting)]
     assert found == [first, first, *(first + number % 40 for number in range(60))]
     assert len(statements) == 3, "all that waited are one statement"
