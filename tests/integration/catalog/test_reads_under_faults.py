@@ -36,26 +36,38 @@ class CuttingProxy:
     def __init__(self) -> None:
         self.bytes: int | None = None
         self.cut = 0
+        self._forwarding: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
         self._upstream = host, port
-        server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         yield server.sockets[0].getsockname()[1]
         server.close()
+        for task in self._forwarding:
+            task.cancel()
+        await asyncio.gather(*self._forwarding, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._forward(reader, writer))
+        self._forwarding.add(task)
+        task.add_done_callback(self._forwarding.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
-        copies = [
-            asyncio.create_task(self._copy(reader, upstream_writer, None)),
-            asyncio.create_task(self._copy(upstream_reader, writer, self.bytes)),
-        ]
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        for copy in copies:
-            copy.cancel()
-        writer.transport.abort()
-        upstream_writer.transport.abort()
-        await asyncio.gather(*copies, return_exceptions=True)
+        writers = [writer]
+        copies: list[asyncio.Task[None]] = []
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
+            writers.append(upstream_writer)
+            copies.append(asyncio.create_task(self._copy(reader, upstream_writer, None)))
+            copies.append(asyncio.create_task(self._copy(upstream_reader, writer, self.bytes)))
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            for it in writers:
+                it.transport.abort()
+            await asyncio.gather(*copies, *(it.wait_closed() for it in writers), return_exceptions=True)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int | None) -> None:
         while data := await reader.read(65536):
