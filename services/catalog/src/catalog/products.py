@@ -117,7 +117,9 @@ def etag(product: ProductRow) -> str:
 
 async def get(db: Database, ids: Sequence[int]) -> list[ProductRow]:
     """Those of the products that exist."""
-    return [ProductRow(*_product_of_get(row)) for row in await _GET.fetch(db, ids=list(ids))]
+    # An array as PostgreSQL writes it, since psycopg takes ten times as long to make one of a list.
+    array = f"{{{','.join(map(str, ids))}}}"
+    return [ProductRow(*_product_of_get(row)) for row in await _GET.fetch(db, ids=array)]
 
 
 async def pages(db: Database, pagings: Sequence[Paging]) -> list[Page]:
