@@ -209,6 +209,7 @@ GUARDS = [
         ("ids out of range are left to the ordinary route", "plain_reads.py", "    return product_id if 1 <= product_id <= products.MAX_ID else None\n", "    return product_id\n"),
         ("digits are ASCII", "plain_reads.py", "not (digits.isascii() and digits.isdigit())", "not digits.isdigit()"),
         ("a read with a body is not plain", "plain_reads.py", "                if name in _BODY:\n", "                if False:\n"),
+        ("groups are as many as the setting says", "app.py", "lanes=settings.read_groups", "lanes=2", "tests/integration/catalog/test_read_costs.py"),
         ("conditions are looked at", "plain_reads.py", "                    conditions.append((name, value))\n", "                    pass\n"),
         ("only a tag needs no parser", "plain_reads.py", 'value[1:-1].replace(b"-", b"").isdigit()', "True"),
     ),

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from typing import Any
 
 import psutil
 import psycopg
 import pytest
 
+from catalog.app import build
 from catalog.paging import Paging
 from catalog.reads import ProductReads
 from catalog.rows import JSON_LOADERS
@@ -20,6 +22,7 @@ from common.web.errors import NotFound
 from tests.fixtures.catalog import empty
 from tests.fixtures.databases import dsn
 from tests.fixtures.processes import environment_of, run_process, until_healthy
+from tests.fixtures.service import serving
 from tests.fixtures.waiting import eventually
 from tests.load.client import Load, Request
 from tests.load.seed import seed
@@ -55,6 +58,25 @@ async def test_reads_that_wait_share_statements(
     found = [json.loads(body)["id"] for _, body in await asyncio.gather(*blocked, *waiting)]
     assert found == [first, first, *(first + number % 40 for number in range(60))]
     assert len(statements) == 3, "all that waited are one statement"
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+async def test_so_many_groups_as_the_setting_says(
+    reads: ProductReads, catalog_settings: CatalogSettings, statements: list[str], groups: int
+) -> None:
+    first = json.loads(await reads.page(Paging.of(0, 1, "")))["items"][0]["id"]
+    service = build(catalog_settings.model_copy(update={"read_groups": groups}))
+    served: Any = service.api.user_middleware[0].args[0]
+    async with serving(service) as client:
+        async with await psycopg.AsyncConnection.connect(dsn(catalog_settings)) as holder:
+            await holder.execute("LOCK TABLE catalog.products IN ACCESS EXCLUSIVE MODE")
+            statements.clear()
+            answers = []
+            for number in range(groups + 2):
+                answers.append(asyncio.create_task(client.get(f"/products/{first + number}")))
+                await eventually(lambda: len(served._products._unanswered) == len(answers))
+        assert {answer.status_code for answer in await asyncio.gather(*answers)} == {200}
+    assert len([it for it in statements if "ANY" in it]) == groups + 1, "the last two waited, and were one group"
 
 
 async def test_equal_pages_share_a_statement(reads: ProductReads, statements: list[str]) -> None:
