@@ -194,7 +194,7 @@ GUARDS = [
     *_guards(
         COMMON, GROUPED,
         ("no read joins a group that was sent", "grouped_reads.py", "            for key, waiting in group.items():\n", "            for key, waiting in [*group.items(), *((key, self._next.pop(key)) for key in group if key in self._next)]:\n", FRESH),
-        ("groups have a bound", "grouped_reads.py", "list(self._next)[: self._group_size]", "list(self._next)"),
+        ("groups have a bound", "grouped_reads.py", "            if len(group) == self._group_size:\n", "            if False:\n"),
         ("reads that wait have a bound", "grouped_reads.py", "        if len(self._unanswered) >= self._most_waiting:\n", "        if False:\n"),
         ("groups under way have a bound", "grouped_reads.py", "            self._free_lanes -= 1\n", "            pass\n"),
         ("a read has a deadline of its own", "grouped_reads.py", '                read.fail(ReadOverdue("PostgreSQL does not answer"))\n', "                pass\n"),

@@ -122,6 +122,18 @@ async def test_a_cancelled_reader_cancels_only_itself() -> None:
     assert [task.cancelled() for task in (sent[0], waiting[0], waiting[2])] == [True] * 3
 
 
+async def test_a_read_behind_a_whole_group_of_gone_ones_is_sent() -> None:
+    server = Server(lanes=1, group_size=2)
+    await server.start(1)
+    *gone, waiting = await server.start(2, 3, 4)
+    for task in gone:
+        task.cancel()
+    await server.let(0)
+    assert server.groups == [[1], [4]]
+    await server.let(1)
+    assert await waiting == 8
+
+
 async def test_an_error_reaches_each_reader_as_its_own() -> None:
     server = Server()
     reads = await server.start(1, 1, 2)

@@ -112,7 +112,9 @@ class GroupedReads(Generic[K, V]):
     def _take(self) -> "dict[K, list[_Read[V]]]":
         """The next group, without the reads whose clients have gone."""
         group: dict[K, list[_Read[V]]] = {}
-        for key in list(self._next)[: self._group_size]:
+        for key in list(self._next):
+            if len(group) == self._group_size:
+                break
             if reads := [read for read in self._next.pop(key) if not read.value.done()]:
                 group[key] = reads
         return group
