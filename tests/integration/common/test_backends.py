@@ -12,9 +12,9 @@ import pytest
 from catalog.settings import CatalogSettings
 from common.connection import Server
 from common.deadlines import start_deadline
-from common.web.orm import OrmDatabase
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.every_way import EveryWay
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
 
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
@@ -68,7 +68,7 @@ async def test_readers_that_wait_for_a_lock_take_no_more_backends(
 
 @pytest.mark.parametrize("way", ["fetch", "transaction", "session"])
 async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogSettings, way: str) -> None:
-    db = OrmDatabase(catalog_settings, application="slow")
+    db = EveryWay(catalog_settings, application="slow")
     await db.open()
 
     async def slow() -> None:
@@ -101,7 +101,7 @@ async def test_overdue_statements_end_in_postgres_too(catalog_settings: CatalogS
 
 
 async def test_the_server_looks_whether_a_process_is_still_there(catalog_settings: CatalogSettings) -> None:
-    db = OrmDatabase(catalog_settings, application="settings")
+    db = EveryWay(catalog_settings, application="settings")
     await db.open()
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s) ORDER BY name"
     names = ["client_connection_check_interval", "lock_timeout", "statement_timeout"]

@@ -14,8 +14,8 @@ from catalog.settings import CatalogSettings
 from common import loop_clock
 from common.deadlines import start_deadline
 from common.redis_client import connect
-from common.web.orm import OrmDatabase
 from common.web.postgres_errors import is_unavailable
+from tests.fixtures.every_way import EveryWay
 
 # The event loop is held up for so long, again and again, while a silent server has 0.6 s.
 HELD_UP = 0.1
@@ -41,7 +41,7 @@ def settings(catalog_settings: CatalogSettings) -> CatalogSettings:
     return catalog_settings.model_copy(update={"db_pool_size": 2})
 
 
-async def select(db: OrmDatabase, way: str) -> object:
+async def select(db: EveryWay, way: str) -> object:
     start_deadline(0.6, 5.0)
     if way == "fetch":
         return (await db.fetch("SELECT 1"))[0][0]
@@ -52,14 +52,14 @@ async def select(db: OrmDatabase, way: str) -> object:
         return (await transaction.fetch("SELECT 1"))[0][0]
 
 
-def select_often(db: OrmDatabase, way: str) -> list[asyncio.Task[object]]:
+def select_often(db: EveryWay, way: str) -> list[asyncio.Task[object]]:
     """Twice as many as there are connections."""
     return [asyncio.create_task(select(db, way)) for _ in range(4)]
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_late_process_waits_for_a_server_that_answers(settings: CatalogSettings, late: None, way: str) -> None:
-    db = OrmDatabase(settings, application="late")
+    db = EveryWay(settings, application="late")
     await db.open()
     try:
         assert set(await asyncio.gather(*select_often(db, way))) == {1}
@@ -73,7 +73,7 @@ async def test_a_late_process_gives_up_a_frozen_server_too(settings: CatalogSett
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     url = SecretStr(f"postgresql://x:y@127.0.0.1:{server.sockets[0].getsockname()[1]}/z")
-    db = OrmDatabase(settings.model_copy(update={"database_url": url}), application="late")
+    db = EveryWay(settings.model_copy(update={"database_url": url}), application="late")
     await db.open()
     try:
         await all_fail(select_often(db, way))
@@ -88,7 +88,7 @@ async def test_a_late_process_gives_up_a_frozen_server_too(settings: CatalogSett
 async def test_all_who_wait_for_a_connection_give_up_together(settings: CatalogSettings, way: str) -> None:
     """Where a server refuses connections, nobody waits for those who came before."""
     url = SecretStr("postgresql://x:y@127.0.0.1:1/z")
-    db = OrmDatabase(settings.model_copy(update={"database_url": url}), application="late")
+    db = EveryWay(settings.model_copy(update={"database_url": url}), application="late")
     await db.open()
     began = loop_clock.now()
     await all_fail([task for _ in range(20) for task in select_often(db, way)])

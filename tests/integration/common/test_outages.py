@@ -16,10 +16,10 @@ from sqlalchemy.exc import OperationalError
 from catalog.app import build
 from catalog.settings import CatalogSettings
 from common.web.database import Database
-from common.web.orm import OrmDatabase
 from stack.servers.postgres import PostgresServer
 from stack.servers.valkey import ValkeyServer
 from tests.fixtures.databases import migrate
+from tests.fixtures.every_way import EveryWay
 from tests.fixtures.service import serving
 from tests.fixtures.stack import folder
 
@@ -140,7 +140,7 @@ async def test_not_ready_before_the_schema_is_there(own_postgres: PostgresServer
 
 
 @asynccontextmanager
-async def selecting(db: OrmDatabase, way: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+async def selecting(db: EveryWay, way: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
     """A transaction, and what runs a statement in it."""
     if way == "transaction":
         async with db.transaction() as transaction:
@@ -157,7 +157,7 @@ async def test_a_job_outside_a_request_does_not_wait_forever(
     settings = CatalogSettings.model_validate({"database_url": own_postgres.url("catalog"), "redis_url": valkey_url})
     frozen: list[psutil.Process] = []
 
-    async def job(db: OrmDatabase) -> None:
+    async def job(db: EveryWay) -> None:
         async with selecting(db, way) as select:
             assert await select()
             frozen.extend(family(own_postgres))
@@ -165,7 +165,7 @@ async def test_a_job_outside_a_request_does_not_wait_forever(
                 process.suspend()
             await asyncio.wait_for(select(), SLOWEST)
 
-    async with OrmDatabase(settings, application="test", max_wait=0.5) as db:
+    async with EveryWay(settings, application="test", max_wait=0.5) as db:
         try:
             with pytest.raises((psycopg.OperationalError, OperationalError)):
                 await job(db)

@@ -13,8 +13,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from common import loop_clock
 from common.connection import Connection, Server
 from common.json_encoding import dumps, loads
+from common.postgres import Postgres
 from common.settings import ServiceSettings
-from common.web.database import Database
 from common.web.state import StateRequest
 
 __all__ = ["OrmDatabase", "ReadSession", "WriteSession"]
@@ -23,11 +23,8 @@ __all__ = ["OrmDatabase", "ReadSession", "WriteSession"]
 POOL_CHECK_SECONDS = 0.2
 
 
-class OrmDatabase(Database):
-    """A Database with an engine, whose connections are those of transactions: use sessions or `transaction`, not both.
-
-    The engine needs no `open`.
-    """
+class OrmDatabase(Postgres):
+    """The connections of a service with sessions: the pool of `fetch`, and an engine, which needs no `open`."""
 
     def __init__(self, settings: ServiceSettings, **options: Any) -> None:
         super().__init__(settings, **options)
