@@ -22,6 +22,7 @@ LOCKS = {
     "requirements.lock": "--all-packages --no-default-groups --group build",
     EVERYTHING.name: "--all-packages --all-groups",
     "requirements-build.lock": "--only-group build",
+    "requirements-gateway.lock": "--no-default-groups --package products-gateway",
     "requirements-reload.lock": "--only-group reload",
     "requirements-services.lock": " ".join(["--no-default-groups", *(f"--package products-{it}" for it in SERVICES)]),
 }

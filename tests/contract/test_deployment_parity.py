@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from common.settings import ServiceSettings
+from gateway import routes as gateway_routes
 from stack import credentials
 from stack.plan import SETTINGS, Plan
 from stack.run_dir import RunDir
-from stack.servers.gateway import CADDYFILE
 from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
 from stack.settings import load
 from tests.contract.test_settings import PROMISED
@@ -148,7 +148,7 @@ def test_all_settings_of_the_code_and_no_others(plan: Plan) -> None:
 def test_defaults_differ_only_where_they_are_meant_to() -> None:
     for service, kind in SETTINGS.items():
         for name, value in (VALUES["global"]["settings"] | VALUES[service]["settings"]).items():
-            if name in MEANT or not name or value == "" or name == "FORWARDED_ALLOW_IPS":
+            if name in MEANT or not name or value == "" or name == "TRUSTED_PROXY_HOPS":
                 continue
             default = kind.model_fields[name.lower()].default
             assert str(value) == str(default), f"{service}: {name}"
@@ -192,7 +192,6 @@ def test_the_same_images_servers_and_files() -> None:
     copied = re.findall(r"^COPY (\S+\.sql) ", DOCKERFILE, re.M)
     assert {ROOT / path for path in copied} == {*(CHART / "files").glob("*.sql")}
     assert BOOTSTRAP_SQL in (CHART / "files").glob("*.sql"), "make creates the roles by it"
-    assert f"COPY {CADDYFILE.relative_to(ROOT)} " in DOCKERFILE
 
 
 def compose_image(component: str) -> str:
@@ -213,18 +212,19 @@ def test_what_ends_gets_the_same_time() -> None:
 @needs_helm
 @pytest.mark.parametrize("kind", ["Ingress", "HTTPRoute"])
 def test_the_same_paths_are_public(kind: str) -> None:
-    """`make run` and compose have the Caddyfile, the chart's bundled gateway too, Ingress and HTTPRoute their own."""
+    """`make run`, compose and the chart's bundled gateway have its routes; Ingress and HTTPRoute have their own."""
     manifests = only(render("01-minimal", *EVERYTHING), kind)
-    assert {path for it in manifests for path in public_paths(it)} == caddy()
+    assert {path for it in manifests for path in public_paths(it)} == gateway_paths()
 
 
-def caddy() -> set[tuple[str, str]]:
+def gateway_paths() -> set[tuple[str, str]]:
     """(path, service): a path with a star below it, or one alone; what lies below a star of its service is left out."""
-    text = CADDYFILE.read_text("utf-8")
-    matchers = dict(re.findall(r"^\t\t(@(?:auth|catalog|sync)) path (.+)$", text, re.M))
-    components = {"AUTH": "auth", "CATALOG": "catalog", "SYNC": "sync-api"}
-    proxied = re.findall(r"reverse_proxy (\S+) \{\$([A-Z]+)_UPSTREAMS", text)
-    found = {(path, components[to]) for target, to in proxied for path in matchers.get(target, target).split()}
+    components = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
+    found = {
+        *((path, components[service]) for path, service in gateway_routes.HEALTH.items()),
+        *((path, components[it.name]) for it in gateway_routes.SERVICES for path in (*it.paths, *it.below)),
+        *((f"{path}/*", components[it.name]) for it in gateway_routes.SERVICES for path in it.below),
+    }
     return {(path, to) for path, to in found if path.endswith("*") or (f"{path.rpartition('/')[0]}/*", to) not in found}
 
 
@@ -239,7 +239,7 @@ def public_paths(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def stars(path: str, prefix: bool, name: str) -> Iterator[tuple[str, str]]:
-    """A prefix of path elements in the Caddyfile's way: itself and all below."""
+    """A prefix of path elements in the gateway's way: itself and all below."""
     component = name.removeprefix("shop-")
     yield path, component
     if prefix:

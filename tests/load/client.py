@@ -83,7 +83,7 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; answers are framed by Content-Length. `interval` is the time between two requests."""
+    """One keep-alive connection; answers are framed by Content-Length or in chunks. `interval` is the time between two requests."""
 
     def __init__(self, requests: Iterator[bytes], status: int, stop_at: float, interval: float = 0) -> None:
         self.requests, self.status, self.stop_at, self.interval = requests, b"HTTP/1.1 %d " % status, stop_at, interval
@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         self.errors = 0
         self.buffer = b""
         self.need = -1
+        self.chunked = False
         self.due = self.loop.time() - random.random() * interval
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,8 +115,9 @@ class Connection(asyncio.Protocol):
                 return
             self.errors += not head.startswith(self.status)
             length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            self.need = len(head) + 4 + (0 if head.startswith(b"HTTP/1.1 304") else int(length))
-        if len(self.buffer) >= self.need:
+            self.chunked = not length and not head.startswith(b"HTTP/1.1 304")
+            self.need = len(head) + 4 + int(length or 0)
+        if len(self.buffer) >= self.need and (not self.chunked or self.buffer.endswith(b"\r\n0\r\n\r\n")):
             self.latencies.append(time.perf_counter() - self.sent)
             self.buffer, self.need = b"", -1
             self.send_next()

@@ -29,7 +29,7 @@ from tests.load import fastify_server
 from tests.load.rows import ADMIN, SPARE
 from tests.load.seed import seed
 
-__all__ = ["Server", "Servers"]
+__all__ = ["UVICORN", "Server", "Servers", "answers"]
 
 # Half of the 15 minutes that a token is valid.
 RENEW_SECONDS = 450.0
@@ -140,11 +140,12 @@ class Servers:
     def _start_gateway(self) -> Server:
         run_dir = RunDir(self._folder / "gateway")
         run_dir.create()
-        catalog, port = self.get("catalog"), Ports().pick()
+        ports = Ports()
+        catalog, port = self.get("catalog"), ports.pick()
         upstreams = {"auth": [self.get("auth").port], "catalog": [catalog.port], "sync": [catalog.port]}
-        server = Standalone(gateway.spec(run_dir, port, upstreams, pretty=False), run_dir)
+        server = Standalone(gateway.spec(port, ports.pick(), upstreams, pretty=False, environment={}), run_dir)
         self._stack.callback(server.stop)
-        server.wait(lambda: _answers(port))
+        server.wait(lambda: answers(port))
         return Server(port, (server.process.pid, *catalog.pids))
 
     def _start_reference(self) -> Server:
@@ -164,14 +165,14 @@ class Servers:
         port = Ports().pick()
         values = UVICORN | {"UVICORN_PORT": str(port)} | dict(settings)
         started = self._stack.enter_context(run_process("uvicorn", application, values))
-        until(lambda: _answers(port) or started.ended())
+        until(lambda: answers(port) or started.ended())
         assert not started.ended(), f"{application} ended"
         return Server(port, (started.process.pid,))
 
     def _start_fastify(self) -> Server:
         port = Ports().pick()
         process = self._stack.enter_context(fastify_server.running(port, self.postgres.url("catalog")))
-        until(lambda: _answers(port) or process.poll() is not None)
+        until(lambda: answers(port) or process.poll() is not None)
         assert process.poll() is None, "Fastify ended"
         return Server(port, (process.pid,))
 
@@ -180,7 +181,7 @@ def _server(process: Process) -> Server:
     return Server(int(process.url.rpartition(":")[2]), (process.process.pid,))
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/products/1").status_code == 200
     except httpx.TransportError:

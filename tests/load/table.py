@@ -5,12 +5,12 @@ from pathlib import Path
 
 from tests.load.rows import Figures, Row
 
-__all__ = ["COLUMNS", "FULL", "SHORT", "line", "lines", "write"]
+__all__ = ["COLUMNS", "FULL", "SHORT", "line", "lines", "number", "write"]
 
 Cell = Callable[[Row, Figures, Mapping[str, str]], str]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits, and thousands as a reader writes them."""
     return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
 
@@ -18,7 +18,7 @@ def _number(value: float) -> str:
 def _figure(name: str, unit: str = "") -> Cell:
     def cell(row: Row, figures: Figures, skipped: Mapping[str, str]) -> str:
         if name in figures:
-            return _number(figures[name]) + unit
+            return number(figures[name]) + unit
         reason = skipped.get(name) if name in row.compared else ""
         return f"skipped: {reason}" if reason else ""
 
@@ -27,7 +27,7 @@ def _figure(name: str, unit: str = "") -> Cell:
 
 def _baseline(row: Row, figures: Figures, _: Mapping[str, str]) -> str:
     what = {"rps": "requests/s", "p50": "p50", "cpu_ms": "CPU"}[row.figure]
-    return f"{_number(figures['baseline'])}x {what}" if "baseline" in figures else ""
+    return f"{number(figures['baseline'])}x {what}" if "baseline" in figures else ""
 
 
 COLUMNS: Mapping[str, Cell] = {

@@ -145,7 +145,7 @@ async def test_no_secret_is_logged(auth_settings: AuthSettings, start: Start) ->
 
 def test_a_process_believes_no_address_that_a_stranger_sends(auth_settings: AuthSettings, start: Start) -> None:
     """The limit on registrations goes by address: with a new one in each header nobody would meet it."""
-    limits = {"REGISTRATIONS_PER_MINUTE": "3", "FORWARDED_ALLOW_IPS": "192.0.2.1"}
+    limits = {"REGISTRATIONS_PER_MINUTE": "3", "TRUSTED_PROXY_HOPS": "0"}
     process = until_healthy(start("auth", "serve", environment(auth_settings) | limits))
     statuses = [
         checked.post(

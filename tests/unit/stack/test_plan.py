@@ -43,7 +43,7 @@ def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
     ports = [port for pair in plan.ports.values() for port in pair]
     assert isinstance(plan.postgres, PostgresServer)
     assert plan.redis
-    ports += [plan.postgres.port, plan.redis.port, plan.gateway_port, plan.dummyjson_port or 0]
+    ports += [plan.postgres.port, plan.redis.port, *plan.gateway_ports, plan.dummyjson_port or 0]
     assert len(ports) == len(set(ports))
 
 

@@ -47,7 +47,8 @@ SETTINGS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": C
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All processes of one start. `ports` holds the HTTP port and the metrics port of each process of a service;
+    """All processes of one start. `ports` holds the HTTP port and the metrics port of each process of a service, and
+    `gateway_ports` those of the gateway;
     `redis` and `dummyjson_port` are None where the user brings a server of his own."""
 
     settings: Settings
@@ -57,7 +58,7 @@ class Plan:
     reload: bool
     postgres: PostgresServer | ExternalPostgres
     redis: ValkeyServer | None
-    gateway_port: int
+    gateway_ports: tuple[int, int]
     ports: Mapping[str, tuple[int, int]]
     dummyjson_port: int | None
 
@@ -79,14 +80,14 @@ class Plan:
             if settings.postgres_url
             else PostgresServer(run_dir, free.pick(), {"max_connections": str(connections)}),
             redis=None if settings.redis_url else ValkeyServer(run_dir, free.pick()),
-            gateway_port=settings.port or free.pick(),
+            gateway_ports=(settings.port or free.pick(), free.pick()),
             ports={name: (free.pick(), free.pick()) for name in _replica_names(settings.replicas)},
             dummyjson_port=None if settings.external_api_url else free.pick(),
         )
 
     @property
     def gateway_url(self) -> str:
-        return f"http://{HOST}:{self.gateway_port}"
+        return f"http://{HOST}:{self.gateway_ports[0]}"
 
     @property
     def redis_url(self) -> str:
@@ -109,8 +110,8 @@ class Plan:
             service: [http for name, (http, _) in self.ports.items() if _kind(name) == kind]
             for service, kind in upstreams.items()
         }
-        origins = self.settings.environment.get("BACKEND_CORS_ORIGINS", "")
-        proxy = gateway.spec(self.run_dir, self.gateway_port, ports, pretty=self.pretty, origins=origins)
+        given = self.settings.environment
+        proxy = gateway.spec(*self.gateway_ports, ports, pretty=self.pretty, environment=given)
         redis = [] if self.redis is None else [self.redis.spec()]
         dummyjson = [] if self.dummyjson_port is None else [self._dummyjson(self.dummyjson_port)]
         return [*redis, proxy, *dummyjson]
@@ -132,7 +133,8 @@ class Plan:
             "DATABASE_URL": self.postgres.url(service),
             "REDIS_URL": self.redis_url,
             "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or DRAIN_ALONE,
-            "FORWARDED_ALLOW_IPS": HOST,
+            # The gateway passes on one address, whatever stands before it.
+            "TRUSTED_PROXY_HOPS": "1",
             "PYTHONUNBUFFERED": "1",
         }
         if self.reload:

@@ -1,7 +1,9 @@
 """Free TCP ports on 127.0.0.1."""
 
+import os
 import random
 import socket
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ __all__ = ["HOST", "Ports", "check_free"]
 
 HOST = "127.0.0.1"
 LOWEST = 10000
+MOST_HELD = 64
+_held: deque[int] = deque()
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -31,7 +35,8 @@ def check_free(port: int) -> None:
 class Ports:
     """Picks distinct free ports below the ephemeral range, from which the kernel takes ports for outgoing connections.
 
-    So the port of a process is still free when it restarts, and no client connects to itself in the meantime.
+    So the port of a process is still free when it restarts, and no client connects to itself in the meantime. No other
+    process picks the same one before it is used, since the same port of UDP is held for it.
     """
 
     def __init__(self, taken: set[int] | None = None) -> None:
@@ -40,7 +45,7 @@ class Ports:
 
     def pick(self) -> int:
         for port in self._candidates:
-            if port not in self._taken and _is_free(port):
+            if port not in self._taken and _is_free(port) and _reserve(port):
                 self._taken.add(port)
                 return port
         raise StackError("no free TCP port is left on 127.0.0.1")
@@ -60,6 +65,19 @@ def _is_free(port: int) -> bool:
         _bind(port)
     except OSError:
         return False
+    return True
+
+
+def _reserve(port: int) -> bool:
+    """Hold the port of UDP until this process ends, or has picked many more; False if another process holds it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        try:
+            held.bind((HOST, port))
+        except OSError:
+            return False
+        _held.append(held.detach())
+    if len(_held) > MOST_HELD:
+        os.close(_held.popleft())
     return True
 
 

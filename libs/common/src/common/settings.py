@@ -5,11 +5,9 @@ A field is the one declaration of a setting: `make settings` writes .env.example
 value in .env.example where that is not the default.
 """
 
-import ipaddress
 import json
 import re
 import sys
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -25,7 +23,6 @@ __all__ = [
     "SyncClientSecret",
     "faults_of",
     "load_settings",
-    "parse_networks",
 ]
 
 # Of a setting that make, docker compose and the chart set for each process.
@@ -129,9 +126,12 @@ class ServiceSettings(BaseSettings):
         json_schema_extra=WIRED,
     )
     redis_url: SecretStr = Field(description="Redis: redis://:<password>@<host>:6379/0", json_schema_extra=WIRED)
-    forwarded_allow_ips: str = Field(
-        "127.0.0.1",
-        description="Whose `X-Forwarded-For` is believed: addresses and networks, separated by commas, or `*`.",
+    trusted_proxy_hops: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="How many proxies stand before this process, each of which appends an address to "
+        "`X-Forwarded-For`: the client's is at this place from the right. 0: the header is not believed.",
         json_schema_extra=WIRED,
     )
 
@@ -176,15 +176,6 @@ class ServiceSettings(BaseSettings):
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
                 raise ValueError("each must be an origin like https://shop.example; '*' is refused")
         return tuple(origin.rstrip("/") for origin in value)
-
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        try:
-            parse_networks(value)
-        except ValueError:
-            raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
-        return value
 
     @field_validator("faults")
     @classmethod
@@ -236,10 +227,3 @@ def _told(error: ValidationError) -> list[str]:
         message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
         faults.append(f"{name}: {message}")
     return faults
-
-
-def parse_networks(setting: str) -> list[IPv4Network | IPv6Network]:
-    """FORWARDED_ALLOW_IPS: addresses and networks, separated by commas, or `*`. Raises ValueError."""
-    if setting.strip() == "*":
-        return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
-    return [ipaddress.ip_network(part.strip()) for part in setting.split(",") if part.strip()]

@@ -1,56 +1,57 @@
-"""The gateway: Caddy from a wheel, with the Caddyfile that docker compose uses too."""
+"""The gateway: Envoy from a wheel, with the configuration that docker compose and the chart use too."""
 
-import os
-import shutil
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.util import find_spec
 
-from stack import ROOT
 from stack.errors import StackError
 from stack.ports import HOST
-from stack.run_dir import RunDir
 from stack.specs import ProcessSpec, Stage
 
-__all__ = ["CADDYFILE", "spec"]
+__all__ = ["spec"]
 
-CADDYFILE = ROOT / "deploy/gateway/Caddyfile"
+# Of the user's settings these are the gateway's too.
+SHARED = (
+    "BACKEND_CORS_ORIGINS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "TRUSTED_PROXY_HOPS",
+    "TMPDIR",
+    "PATH",
+)
 
 
 def spec(
-    run_dir: RunDir, port: int, upstreams: Mapping[str, Sequence[int]], *, pretty: bool, origins: str = ""
+    port: int,
+    metrics_port: int,
+    upstreams: Mapping[str, Sequence[int]],
+    *,
+    pretty: bool,
+    environment: Mapping[str, str],
 ) -> ProcessSpec:
-    """`upstreams` holds the ports of auth, catalog and sync; `origins` is BACKEND_CORS_ORIGINS."""
-    home = str(run_dir.path / "gateway")
+    """`upstreams` holds the ports of auth, catalog and sync. Raises StackError where there is no Envoy."""
+    if find_spec("envoy") is None:
+        raise StackError("there is no Envoy for this platform; use docker compose instead: make up")
     addresses = {
         f"{service.upper()}_UPSTREAMS": " ".join(f"{HOST}:{upstream}" for upstream in ports)
         for service, ports in upstreams.items()
     }
+    own = {
+        "HOST": HOST,
+        "PORT": str(port),
+        "METRICS_PORT": str(metrics_port),
+        "LOG_FORMAT": "pretty" if pretty else "json",
+        "DRAIN_SECONDS": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    metrics = f"http://{HOST}:{metrics_port}"
     return ProcessSpec(
         name="gateway",
-        argv=[str(_caddy()), "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"],
-        env={
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": home,
-            "XDG_DATA_HOME": home,
-            "XDG_CONFIG_HOME": home,
-            "GATEWAY_BIND": HOST,
-            "GATEWAY_ADDRESS": f":{port}",
-            "BACKEND_CORS_ORIGINS": origins,
-            "GATEWAY_GRACE": "1s",
-            "GATEWAY_LOG_FORMAT": "console" if pretty else "json",
-            **addresses,
-        },
+        argv=[sys.executable, "-m", "gateway", "serve"],
+        env={name: environment[name] for name in SHARED if environment.get(name)} | own | addresses,
         stage=Stage.GATEWAY,
         url=f"http://{HOST}:{port}",
+        metrics_url=f"{metrics}/metrics",
+        health_url=f"{metrics}/health",
         grace=2.0,
     )
-
-
-def _caddy() -> Path:
-    installed = [Path(sys.executable).parent / "caddy", Path(sysconfig.get_path("scripts")) / "caddy"]
-    found = next((path for path in installed if path.is_file()), None) or shutil.which("caddy")
-    if found is None:
-        raise StackError("there is no Caddy for this platform; use docker compose instead: make up")
-    return Path(found)

@@ -80,7 +80,7 @@ def create_app(
     asgi = AdmissionMiddleware(asgi)
     # Outside of what refuses requests: browsers hide an answer without these headers from the page.
     asgi = _cors(asgi, settings.backend_cors_origins) if settings.backend_cors_origins else asgi
-    asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.forwarded_allow_ips)
+    asgi = ForwardedMiddleware(AccessLogMiddleware(asgi), settings.trusted_proxy_hops)
     return Service(name, asgi, api, internal_api, checks)
 
 

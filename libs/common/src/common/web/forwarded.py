@@ -1,65 +1,43 @@
-"""The client's address and scheme, as a trusted proxy forwards them."""
+"""The client's address and scheme, as the proxies before this process forward them."""
 
 import ipaddress
-from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from common.settings import parse_networks
 
 __all__ = ["ForwardedMiddleware"]
 
 
 class ForwardedMiddleware:
-    """Replaces the address of the peer by the last one in X-Forwarded-For, if the peer is a trusted proxy.
+    """Replaces the address of the peer by the client's, which `hops` trusted proxies passed on in X-Forwarded-For.
 
-    The last address is the one that the proxy saw. It received those before it from its client, who can write anything
-    there, so they are ignored, whatever networks are trusted.
+    Each of them appends the address that it sees, so the client's is the one at place `hops` from the right. What
+    stands left of it is what the client wrote itself. Without trusted proxies the header counts for nothing.
     """
 
-    def __init__(self, app: ASGIApp, trusted: str) -> None:
+    def __init__(self, app: ASGIApp, hops: int) -> None:
         self.app = app
-        networks = parse_networks(trusted)
-        # A gateway sends many requests, each from the same address.
-        self._is_trusted = lru_cache(maxsize=256)(lambda peer: _within(peer, networks))
+        self._hops = hops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            sent = proto = None
+        if self._hops and scope["type"] == "http":
+            chain: list[bytes] = []
+            proto = None
             for name, value in scope["headers"]:
-                # Of several headers with one name the last one counts, which holds the last address.
+                # Several headers with one name are one list, in their order.
                 if name == b"x-forwarded-for":
-                    sent = value
+                    chain += value.rsplit(b",", self._hops)[-self._hops :]
                 elif name == b"x-forwarded-proto":
                     proto = value
-            if (sent or proto) and self._trusts(scope):
-                if sent and (address := _address(sent)):
-                    scope["client"] = (address, 0)
-                if proto and (scheme := _last(proto)) in ("http", "https"):
-                    scope["scheme"] = scheme
+            if chain and (address := _address(chain[-self._hops :][0])):
+                scope["client"] = (address, 0)
+            if proto and (scheme := proto.rpartition(b",")[2].strip()) in (b"http", b"https"):
+                scope["scheme"] = scheme.decode()
         await self.app(scope, receive, send)
-
-    def _trusts(self, scope: Scope) -> bool:
-        return bool(scope["client"]) and self._is_trusted(scope["client"][0])
-
-
-def _within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        peer = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(peer in network for network in networks)
-
-
-def _last(value: bytes) -> str:
-    return value.rpartition(b",")[2].strip().decode("latin-1")
 
 
 def _address(value: bytes) -> str | None:
-    """The last address, without the port that some proxies add; None if there is none."""
-    text = _last(value)
+    """The address, without the port that some proxies add; None if it is none."""
+    text = value.strip().decode("latin-1")
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,0 +1,93 @@
+"""Envoy's own answers as problem documents (RFC 9457), like those of the services."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+__all__ = ["REQUEST_ID", "local_replies"]
+
+Config = dict[str, Any]
+
+# The id of the answer: its header is set first.
+REQUEST_ID = "%RESP(X-REQUEST-ID):64%"
+EXPOSED = "Allow, ETag, Location, Retry-After, X-Request-ID"
+
+
+class Problem(NamedTuple):
+    """The answer in place of Envoy's answers from status `first` to `last`."""
+
+    first: int
+    last: int
+    status: int
+    title: str
+    detail: str
+
+
+PROBLEMS = (
+    Problem(400, 400, 400, "Bad Request", "This is no valid HTTP request: its target, a length or a header is malformed."),
+    Problem(403, 403, 403, "Forbidden", "Protocol upgrades and tunnels are not offered here."),
+    Problem(404, 404, 404, "Not Found", "Nothing is served under this path; /docs lists what is."),
+    Problem(408, 408, 408, "Request Timeout", "The request did not arrive in time: its headers may take 10 s, and its body "
+            "may pause for 10 s."),
+    Problem(413, 413, 413, "Content Too Large", "The body is larger than this path takes: 128 KB for products, 16 KB "
+            "elsewhere."),
+    Problem(414, 414, 414, "URI Too Long", "The URL is longer than 8 KB."),
+    Problem(431, 431, 431, "Request Header Fields Too Large", "The headers are larger than 96 KB, or more than 100."),
+    Problem(400, 499, 400, "Bad Request", "The gateway could not handle this request."),
+    Problem(500, 599, 503, "Service Unavailable", "The service behind this path does not answer. Try again in a moment."),
+)  # fmt: skip
+
+
+def local_replies(origins: Sequence[str]) -> Config:
+    """Pages of `origins` may read them, as they may the services' answers."""
+    return {"mappers": [mapper for problem in PROBLEMS for mapper in _mappers(problem, origins)]}
+
+
+def _mappers(problem: Problem, origins: Sequence[str]) -> Iterator[Config]:
+    covered = {"and_filter": {"filters": [_status("GE", problem.first), _status("LE", problem.last)]}}
+    reply = {
+        "status_code": problem.status,
+        "body_format_override": _body(problem.status, problem.title, problem.detail),
+    }
+    headers = [_header("Cache-Control", "no-store"), *REQUEST_ID_HEADERS]
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(_header("Retry-After", "1"))
+    for origin in origins:
+        sent = {"header_filter": {"header": {"name": "origin", "string_match": {"exact": origin}}}}
+        allowed = {"and_filter": {"filters": [*covered["and_filter"]["filters"], sent]}}
+        cors = [
+            _header("Access-Control-Allow-Origin", origin),
+            _header("Access-Control-Allow-Credentials", "true"),
+            _header("Access-Control-Expose-Headers", EXPOSED),
+            _header("Vary", "Origin"),
+        ]
+        yield {"filter": allowed, **reply, "headers_to_add": [*headers, *cors]}
+    yield {"filter": covered, **reply, "headers_to_add": headers}
+
+
+def _header(name: str, value: str) -> Config:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+REQUEST_ID_HEADERS = [
+    _header("X-Request-ID", "%REQ(X-REQUEST-ID):64%"),
+    # What is no HTTP request has none.
+    _header("X-Request-ID", "%UNIQUE_ID%") | {"append_action": "ADD_IF_ABSENT"},
+]
+
+
+def _body(status: int, title: str, detail: str) -> Config:
+    document = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "%PATH(NQ):1000%",
+        "request_id": REQUEST_ID,
+    }
+    return {"content_type": "application/problem+json", "json_format": document}
+
+
+def _status(comparison: str, status: int) -> Config:
+    value = {"default_value": status, "runtime_key": "gateway.none"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}

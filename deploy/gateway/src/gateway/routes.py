@@ -1,0 +1,125 @@
+"""What is reachable from outside, who serves it, and what becomes of a request there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["HEALTH", "SERVICES", "routes"]
+
+Config = dict[str, Any]
+
+FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+SAFE = "GET|HEAD|OPTIONS"
+# Below it are what has strong entity tags.
+TAGGED = "/products"
+MAX_URL = 8 * 1024
+# Seconds. Nothing that a service does takes longer; a stream (Server-Sent Events) sends at least a comment as often.
+IDLE, WHOLE, STREAM_IDLE = 10, 60, 120
+
+
+@dataclass(frozen=True)
+class Service:
+    """Its public paths: `below` with all that is below them, and single `paths`. Bodies are of `body` bytes at most."""
+
+    name: str
+    body: int
+    below: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+
+SERVICES = (
+    Service("auth", 16 * 1024, below=("/auth",), paths=("/.well-known/jwks.json",)),
+    Service(
+        "catalog",
+        128 * 1024,
+        below=("/products", "/docs"),
+        # Some are other spellings, which are answered with the right one.
+        paths=(
+            *("/", "/problems", "/favicon.ico", "/redoc", "/redoc/"),
+            *("/openapi.json", "/openapi.json/", "/health/"),
+        ),
+    ),
+    Service("sync", 16 * 1024, below=("/sync",)),
+)
+# Answered by a service itself, ready or not, so by addresses that nobody checks.
+HEALTH = {"/health": "catalog", "/auth/health": "auth", "/sync/health": "sync"}
+
+# A service gets the path as it was sent. What it, or a proxy, could read as another path is nobody's.
+AMBIGUOUS = r"(?i).*(\.\.|//|/\.(/|$)|/\.;|\\|%2e|%2f|%5c|%25|%00).*"
+
+
+def routes() -> list[Config]:
+    """In the order in which they are tried."""
+    return [
+        _refusal({"prefix": "/", "headers": [_header(":path", _longer_than(MAX_URL))]}, 414),
+        _refusal({"safe_regex": {"regex": AMBIGUOUS}}, 404),
+        *(_health(path, service) for path, service in HEALTH.items()),
+        *(route for service in SERVICES for route in _routes_of(service)),
+        _refusal({"prefix": "/"}, 404),
+    ]
+
+
+def _routes_of(service: Service) -> Iterator[Config]:
+    for match in [{"path": path} for path in service.paths] + [{"path_separated_prefix": it} for it in service.below]:
+        # Wrong case is answered by the service, which knows the right one.
+        match = match | {"case_sensitive": False}
+        stream = match | {"headers": [_header("accept", r"text/event-stream\b.*"), _header(":method", "GET")]}
+        safe = match | {"headers": [_header(":method", SAFE)]}
+        yield _route(service, stream, _action(service.name, SAFE_RETRY, whole=0, idle=STREAM_IDLE))
+        yield _route(service, safe, _action(service.name, SAFE_RETRY))
+        yield _route(service, match, _action(service.name, UNSENT_RETRY))
+
+
+def _route(service: Service, match: Config, action: Config) -> Config:
+    name = str(match.get("path") or match.get("path_separated_prefix"))
+    limit = {"@type": f"{FILTERS}.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": service.body}}
+    filters = {"envoy.filters.http.buffer": limit}
+    if name == TAGGED:
+        filters["envoy.filters.http.lua"] = {"@type": f"{FILTERS}.lua.v3.LuaPerRoute", "name": "tags"}
+    return {"name": name, "match": match, "route": action, "typed_per_filter_config": filters}
+
+
+def _health(path: str, service: str) -> Config:
+    return {"name": path, "match": {"path": path}, "route": _action(f"{service}-health", None)}
+
+
+def _action(cluster: str, retry: Config | None, *, whole: int = WHOLE, idle: int = IDLE) -> Config:
+    action: Config = {"cluster": cluster, "timeout": f"{whole}s", "idle_timeout": f"{idle}s"}
+    return action | ({"retry_policy": retry} if retry else {})
+
+
+def _refusal(match: Config, status: int) -> Config:
+    """An answer of our own; its body is made where all answers of our own are."""
+    return {"name": f"refused-{status}", "match": match, "direct_response": {"status": status}}
+
+
+def _header(name: str, pattern: str) -> Config:
+    return {"name": name, "string_match": {"safe_regex": {"regex": pattern}}}
+
+
+def _longer_than(length: int) -> str:
+    # RE2 takes at most 1000 repetitions of one thing.
+    thousands, rest = divmod(length + 1, 1000)
+    return r"[^\n]{1000}" * thousands + rf"[^\n]{{{rest}}}.*"
+
+
+def _retry(conditions: str) -> Config:
+    """On another host; how many at once is up to the cluster."""
+    return {
+        "retry_on": conditions,
+        "num_retries": 2,
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": "3",
+        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+    }
+
+
+UNSENT_RETRY = _retry("connect-failure,refused-stream,reset-before-request")
+SAFE_RETRY = _retry("connect-failure,refused-stream,reset-before-request,reset")
