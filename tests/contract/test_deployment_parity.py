@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from gateway import routes as gateway_routes
 
 from common.settings import ServiceSettings
-from gateway import routes as gateway_routes
 from stack import credentials
 from stack.plan import SETTINGS, Plan
 from stack.run_dir import RunDir

@@ -108,7 +108,9 @@ class Recorder:
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         if request.path != "/health" or "X-Request-ID" in request.headers:
-            self.seen.append((request.command, request.path, {name.lower(): value for name, value in request.headers.items()}))
+            self.seen.append(
+                (request.command, request.path, {name.lower(): value for name, value in request.headers.items()})
+            )
         body = self._body(request)
         ready = self.healthy or not request.path.endswith("/health")
         request.send_response(200 if ready else 503)

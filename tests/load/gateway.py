@@ -68,7 +68,9 @@ def main(options: argparse.Namespace) -> None:
             lines.append(_line(title, rounds[1:]))
             print(lines[-1], flush=True)
         memory = ", ".join(f"{name} {_megabytes(it)} MB" for name, it in servers.items() if name != "none")
-    conditions = f"Medians of {options.rounds} rounds of {options.seconds:g} s; {os.cpu_count()} cores. Memory: {memory}."
+    conditions = (
+        f"Medians of {options.rounds} rounds of {options.seconds:g} s; {os.cpu_count()} cores. Memory: {memory}."
+    )
     print(conditions)
     table.write(PAGE, "gateway", "\n".join([*lines, "", conditions]))
 

@@ -174,9 +174,7 @@ async def test_a_crowd_of_one_account_does_not_keep_another_out(auth: httpx.Asyn
 
 
 async def test_without_a_proxy_no_address_is_believed(auth_settings: AuthSettings, clock: Clock) -> None:
-    async with serving(
-        build(auth_settings.model_copy(update={"trusted_proxy_hops": 0}), clock=clock)
-    ) as direct:
+    async with serving(build(auth_settings.model_copy(update={"trusted_proxy_hops": 0}), clock=clock)) as direct:
         statuses = [
             (await login(direct, "a@example.com", WRONG, headers={"X-Forwarded-For": f"198.51.100.{n}"})).status_code
             for n in range(6)

@@ -23,7 +23,11 @@ def clusters(settings: GatewaySettings, admin_socket: Path) -> list[Config]:
     return [
         *(_checked(service, addresses) for service, addresses in settings.upstreams.items()),
         *(_service(f"{service}-health", addresses) for service, addresses in settings.upstreams.items()),
-        {"name": ADMIN, "type": "STATIC", "load_assignment": _endpoints(ADMIN, [{"pipe": {"path": str(admin_socket)}}])},
+        {
+            "name": ADMIN,
+            "type": "STATIC",
+            "load_assignment": _endpoints(ADMIN, [{"pipe": {"path": str(admin_socket)}}]),
+        },
         *([_otlp(settings.otlp_endpoint)] if settings.otlp_endpoint else []),
     ]
 

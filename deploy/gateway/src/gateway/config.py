@@ -22,6 +22,7 @@ REQUEST_ID = r"[A-Za-z0-9._-]{1,64}"
 COMPRESSED = r"(application/(problem\+)?json|(text|application)/javascript|text/(html|css|plain)|image/svg\+xml)(;.*)?"
 # A product's body that is compressed has a tag of its own (RFC 9110 8.8.3.3), still a strong one, so that a client may
 # send it in If-Match; the service gets back its own. Other tags become weak ones when their body is compressed.
+CONDITIONS = ("if-match", "if-none-match")
 TAGS = """
 function envoy_on_request(handle)
   local headers = handle:headers()
@@ -57,7 +58,9 @@ def bootstrap(settings: GatewaySettings, folder: Path) -> Config:
         "overload_manager": _overload(),
         "stats_config": {"stats_matcher": _stats()},
         # The pattern for long URLs is long, and still takes a step for each character.
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 20_000}}]},
+        "layered_runtime": {
+            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 20_000}}]
+        },
         **({"application_log_config": {"log_format": {"json_format": _LOG_LINE}}} if _is_json(settings) else {}),
     }
 
@@ -150,40 +153,33 @@ def _set(name: str, value: str) -> Config:
 
 def _request_ids() -> Config:
     """An id that is too long or has other characters is replaced."""
-    regex = {"google_re2": {}, "regex": REQUEST_ID}
-    good = {
-        "single_predicate": {
-            "input": {
-                "name": "request-id",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-                    "header_name": "x-request-id",
-                },
-            },
-            "value_match": {"safe_regex": regex},
-        }
-    }
-    skip = {
-        "action": {
-            "name": "skip",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
-            },
-        }
-    }
     mutation = {
         "@type": f"{TYPE}.filters.http.header_mutation.v3.HeaderMutation",
         "mutations": {"request_mutations": [{"append": _set("x-request-id", "%UNIQUE_ID%")}]},
     }
-    name = "envoy.filters.http.header_mutation"
+    return _unless(_has("x-request-id", REQUEST_ID), "envoy.filters.http.header_mutation", mutation)
+
+
+def _unless(predicate: Config, name: str, config: Config) -> Config:
+    """A filter that is left out of requests that `predicate` matches."""
+    skip = {"@type": f"{TYPE}.filters.common.matcher.action.v3.SkipFilter"}
+    on_match = {"action": {"name": "skip", "typed_config": skip}}
     return {
-        "name": "request-ids",
+        "name": f"some-{name}",
         "typed_config": {
             "@type": f"{TYPE}.common.matching.v3.ExtensionWithMatcher",
-            "extension_config": {"name": name, "typed_config": mutation},
-            "xds_matcher": {"matcher_list": {"matchers": [{"predicate": good, "on_match": skip}]}},
+            "extension_config": {"name": name, "typed_config": config},
+            "xds_matcher": {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": on_match}]}},
         },
     }
+
+
+def _has(header: str, pattern: str) -> Config:
+    """Whether a request has this header, with a value of this pattern."""
+    kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    value = {"name": header, "typed_config": {"@type": kind, "header_name": header}}
+    regex = {"google_re2": {}, "regex": pattern}
+    return {"single_predicate": {"input": value, "value_match": {"safe_regex": regex}}}
 
 
 def _buffer() -> Config:
@@ -192,7 +188,9 @@ def _buffer() -> Config:
 
 
 def _tags() -> Config:
-    return _http_filter("lua", "lua.v3.Lua", source_codes={"tags": {"inline_string": TAGS}})
+    coded = [_has("accept-encoding", ".*(gzip|zstd).*"), *(_has(it, ".*-(gzip|zstd).*") for it in CONDITIONS)]
+    script = {"@type": f"{TYPE}.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": TAGS}}
+    return _unless({"not_matcher": {"or_matcher": {"predicate": coded}}}, "envoy.filters.http.lua", script)
 
 
 def _compressor(coding: str) -> Config:
@@ -341,10 +339,16 @@ def _address(host: str, port: int) -> Config:
 
 def _overload() -> Config:
     """With much memory in use idle connections go first, then those that hold most; new ones are refused last."""
-    heap, connections = "envoy.resource_monitors.fixed_heap", "envoy.resource_monitors.global_downstream_max_connections"
+    heap, connections = (
+        "envoy.resource_monitors.fixed_heap",
+        "envoy.resource_monitors.global_downstream_max_connections",
+    )
 
     def action(name: str, threshold: float) -> Config:
-        return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": heap, "threshold": {"value": threshold}}]}
+        return {
+            "name": f"envoy.overload_actions.{name}",
+            "triggers": [{"name": heap, "threshold": {"value": threshold}}],
+        }
 
     return {
         "refresh_interval": "0.25s",

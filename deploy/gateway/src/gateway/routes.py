@@ -10,8 +10,6 @@ Config = dict[str, Any]
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 SAFE = "GET|HEAD|OPTIONS"
-# Below it are what has strong entity tags.
-TAGGED = "/products"
 MAX_URL = 8 * 1024
 # Seconds. Nothing that a service does takes longer; a stream (Server-Sent Events) sends at least a comment as often.
 IDLE, WHOLE, STREAM_IDLE = 10, 60, 120
@@ -74,8 +72,6 @@ def _route(service: Service, match: Config, action: Config) -> Config:
     name = str(match.get("path") or match.get("path_separated_prefix"))
     limit = {"@type": f"{FILTERS}.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": service.body}}
     filters = {"envoy.filters.http.buffer": limit}
-    if name == TAGGED:
-        filters["envoy.filters.http.lua"] = {"@type": f"{FILTERS}.lua.v3.LuaPerRoute", "name": "tags"}
     return {"name": name, "match": match, "route": action, "typed_per_filter_config": filters}
 
 
