@@ -1,3 +1,8 @@
+{{/* What the bundled gateway leads to: the names of the services, and the component that serves each. */}}
+{{- define "products-api.upstreams" -}}
+{auth: auth, catalog: catalog, sync: sync-api}
+{{- end }}
+
 {{/* The public paths and who serves them: the whole of what is reachable from outside. */}}
 {{- define "products-api.routes" -}}
 {{- if .Values.auth.enabled }}

@@ -3,6 +3,11 @@ Settings are environment variables. A ConfigMap holds those that are no secrets,
 kubelet joins a password with the rest of its URL.
 */}}
 
+{{/* TRUSTED_PROXY_HOPS of the services: the bundled gateway passes on one address, whatever stands before it. */}}
+{{- define "products-api.serviceHops" -}}
+{{- max .Values.global.settings.TRUSTED_PROXY_HOPS (.Values.gateway.enabled | ternary 1 0) -}}
+{{- end }}
+
 {{/* The data of a service's ConfigMap: dict root, service. Empty settings are left out. */}}
 {{- define "products-api.settings" -}}
 {{- $name := include "products-api.fullname" .root }}
@@ -21,6 +26,7 @@ kubelet joins a password with the rest of its URL.
 {{- $text := kindIs "string" $value | ternary $value (toJson $value) }}
 {{- if $text }}{{ $_ := set $data $key $text }}{{ end }}
 {{- end }}
+{{- $_ := set $data "TRUSTED_PROXY_HOPS" (include "products-api.serviceHops" .root) }}
 {{- toYaml $data }}
 {{- end }}
 
