@@ -1,7 +1,7 @@
 """Writes what is said about settings from their declarations: `python -m tools.settings`.
 
 .env.example and docs/settings.md have each setting once. A setting is a field with a description: of a service's
-settings, of the launcher's, or of what docker-compose.yml alone reads.
+settings, of the launcher's, of the gateway's that users give, or of what docker-compose.yml alone reads.
 """
 
 import dataclasses
@@ -15,9 +15,21 @@ from pydantic_core import PydanticUndefined
 
 from common.settings import ServiceSettings
 from stack.plan import SETTINGS as SERVICES
+from stack.servers.gateway import SHARED as LAUNCHED_GATEWAY
 from stack.settings import Settings as LauncherSettings
 
-__all__ = ["EXAMPLE", "PAGE", "SERVICES", "ComposeSettings", "Setting", "declared", "example", "groups", "page"]
+__all__ = [
+    "EXAMPLE",
+    "PAGE",
+    "SERVICES",
+    "ComposeSettings",
+    "GatewaySettings",
+    "Setting",
+    "declared",
+    "example",
+    "groups",
+    "page",
+]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE, PAGE = ROOT / ".env.example", ROOT / "docs/settings.md"
@@ -38,6 +50,26 @@ Settings are environment variables with the same names in `make`, docker compose
 file `.env`, which may be a copy of `.env.example`. A value of the environment wins over one in the file, and an empty
 one is the default.
 """
+
+
+class GatewaySettings(BaseModel):
+    """What users give the gateway alone; what it shares with the services is declared there."""
+
+    trusted_proxy_hops: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="How many proxies stand between clients and the gateway, each of which appends an address to "
+        "`X-Forwarded-For`: the client's is at this place from the right. 0: the header is not believed. Services get "
+        "1 from the gateway, whatever this is.",
+        json_schema_extra={"unit": "proxies"},
+    )
+    tls_certificate: str = Field(
+        "",
+        description="The file of a certificate chain (PEM), with which the gateway speaks HTTPS and HTTP/2 instead of "
+        "plain HTTP. User 65532 must be able to read this and the next.",
+    )
+    tls_key: str = Field("", description="The file of its private key.")
 
 
 class ComposeSettings(BaseModel):
@@ -88,10 +120,16 @@ class Setting(NamedTuple):
     @property
     def readers(self) -> str:
         """What reads it."""
-        services = [service for service, kind in SERVICES.items() if self.name.lower() in kind.model_fields]
+        of_gateway = self.name in {setting.name for setting in declared(GatewaySettings)}
+        services = [] if of_gateway else [it for it, kind in SERVICES.items() if self.name.lower() in kind.model_fields]
         found = ["all services"] if len(services) == len(SERVICES) else services
-        found += ["`make run`"] if self.name in {setting.name for setting in declared(LauncherSettings)} else []
-        return ", ".join([*found, *(["docker compose"] if "${" + self.name in COMPOSE else [])])
+        launched = {setting.name for setting in declared(LauncherSettings)} | {
+            *(LAUNCHED_GATEWAY if of_gateway else ())
+        }
+        found += ["`make run`"] if self.name in launched else []
+        # Asked for in a value, or passed on as it is.
+        composed = "${" + self.name in COMPOSE or (of_gateway and f"\n      {self.name}:\n" in COMPOSE)
+        return ", ".join([*found, *(["docker compose"] if composed else [])])
 
 
 def declared(kind: type[Any]) -> list[Setting]:
@@ -117,8 +155,10 @@ def _text(default: Any) -> str | None:
 def groups() -> Iterator[tuple[str, list[Setting]]]:
     """All settings, each once, under titles."""
     launcher = declared(LauncherSettings)
-    known = {setting.name for setting in launcher}
+    gateway = declared(GatewaySettings)
+    known = {setting.name for setting in (*launcher, *gateway)}
     yield "Local stack", launcher
+    yield "Gateway", gateway
     wired: list[Setting] = []
     kinds: dict[str, type[ServiceSettings]] = {"Every service": ServiceSettings, **SERVICES}
     for title, kind in kinds.items():
