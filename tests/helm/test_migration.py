@@ -33,7 +33,10 @@ def test_each_service_has_one_job_that_is_no_hook() -> None:
 
 def test_the_same_values_are_the_same_job() -> None:
     assert names("--timeout=5m") == names()
-    assert names(*given({"gateway": {"enabled": False}, "sync": {"worker": {"replicas": 3}}})) == names()
+    assert names(*given({"gateway": {"process": {"replicas": 2}}, "sync": {"worker": {"replicas": 3}}})) == names()
+    # One proxy before the services, the bundled or another: that is the same setting.
+    other = {"gateway": {"enabled": False}, "global": {"settings": {"TRUSTED_PROXY_HOPS": 1}}}
+    assert names(*given(other)) == names()
 
 
 def test_an_upgrade_is_rendered_as_an_install() -> None:

@@ -17,6 +17,7 @@ Way = tuple[str, str, str]
 
 APIS = ("auth", "catalog", "sync-api")
 PROCESSES = (*APIS, "sync-worker", "sync-scheduler")
+SCRAPED = (*PROCESSES, "gateway")
 JOBS = ("migrate-auth", "migrate-catalog", "migrate-sync")
 OURS = {*PROCESSES, *JOBS, "test", "gateway", "dummyjson", "postgres", "redis"}
 OUTSIDE = ("0.0.0.0/0", "::/0")
@@ -34,7 +35,11 @@ ALWAYS = (
     | ways(("monitoring",), PROCESSES, 9100)
     | ways((*PROCESSES, *JOBS, "test"), ("kube-system",), 53, "53/UDP")
 )
-GATEWAY = ways(("gateway",), APIS, 8000) | ways(("gateway",), ("kube-system",), 53, "53/UDP")
+GATEWAY = (
+    ways(("gateway",), APIS, 8000)
+    | ways(("gateway",), ("kube-system",), 53, "53/UDP")
+    | ways(("monitoring",), ("gateway",), 9100)
+)
 BUNDLED = ways((*PROCESSES, *JOBS, "test"), ("postgres",), 5432) | ways(PROCESSES, ("redis",), 6379)
 WORLD = ways(("sync-worker",), OUTSIDE, 80, 443)
 EXPECTED = {
@@ -51,7 +56,7 @@ EXPECTED = {
     | ways(("ingress/traefik",), (*APIS, "gateway"), 8000)
     | ways(("sync-worker",), ("dummyjson",), 8080)
     | ways(("keda",), ("sync-scheduler",), 9100)
-    | ways(PROCESSES, ("monitoring",), 4318),
+    | ways(SCRAPED, ("monitoring",), 4318),
     "05-replicas": ALWAYS | GATEWAY | BUNDLED | WORLD,
 }
 
@@ -143,6 +148,7 @@ def test_who_is_not_named_may_not_come_in() -> None:
     nobody: dict[str, Any] = {"gateways": [], "prometheus": [], "keda": []}
     manifests = render("01-minimal", *given({"networkPolicy": nobody}))
     assert {source for source, _, _ in allowed(manifests, "ingress")} == {*PROCESSES, *JOBS, "gateway", "test"}
+    assert "ingress" not in named(manifests, "NetworkPolicy")["gateway"]["spec"]
 
 
 def test_no_port_of_external_apis_is_no_port_at_all() -> None:
@@ -190,7 +196,9 @@ def test_an_open_gateway_lets_in_who_is_named() -> None:
         "networkPolicy": {"gateways": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]},
     }
     ingress = allowed(render("01-minimal", *given(values)), "ingress")
-    assert {it for it in ingress if it[1] == "gateway"} == {("0.0.0.0/0", "gateway", "8000")}
+    assert {it for it in ingress if it[1] == "gateway"} == {
+        ("0.0.0.0/0", "gateway", "8000"), ("monitoring", "gateway", "9100"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

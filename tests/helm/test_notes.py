@@ -45,6 +45,7 @@ def unsafe(text: str) -> set[str]:
             ["port-forward", "Ingress", "nothing leads"],
         ),
         ("01-minimal", {"gateway": {"enabled": False}}, ["nothing leads to it from outside"], ["port-forward"]),
+        ("01-minimal", {"gateway": {"tls": {"secretName": "x"}}}, ["https://localhost:8000/docs"], ["http://"]),
     ],
 )
 def test_the_way_in_is_the_one_that_there_is(
@@ -104,6 +105,7 @@ def test_production_has_nothing_to_be_warned_of() -> None:
         ({"sync": {"provider": {"enabled": True}}}, "Products come"),
         ({"gateway": {"enabled": True, "service": {"type": "LoadBalancer"}}}, "The bundled"),
         ({"gateway": {"enabled": True, "service": {"type": "NodePort"}}}, "The bundled"),
+        ({"global": {"settings": {"TRUSTED_PROXY_HOPS": 0}}}, "TRUSTED_PROXY_HOPS is"),
         ({"postgres": {"enabled": True}}, "PostgreSQL is"),
         ({"redis": {"enabled": True}}, "Redis is"),
         ({"auth": {"api": {"replicas": 1}}}, "auth has"),
@@ -114,6 +116,11 @@ def test_production_has_nothing_to_be_warned_of() -> None:
 def test_each_unsafe_choice_is_named(values: dict[str, Any], warning: str) -> None:
     assert warning not in unsafe(told("02-production", {}))
     assert warning in unsafe(told("02-production", values))
+
+
+def test_an_open_gateway_with_tls_is_safe() -> None:
+    gateway = {"enabled": True, "service": {"type": "LoadBalancer"}, "tls": {"secretName": "x"}}
+    assert "The bundled" not in unsafe(told("02-production", {"gateway": gateway}))
 
 
 def test_several_pods_by_autoscaling_are_several() -> None:

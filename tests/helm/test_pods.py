@@ -113,6 +113,12 @@ def test_processes_are_asked_for_their_health(shape: str) -> None:
             # A start may wait for a database for a minute; nothing is killed for one slow answer.
             assert asked["startupProbe"]["periodSeconds"] * asked["startupProbe"]["failureThreshold"] >= 60
             assert asked["livenessProbe"]["failureThreshold"] >= 3
+        elif component == "gateway":
+            # While it drains it is not ready, and must not be killed for it.
+            assert asked["readinessProbe"]["httpGet"] == {"path": "/health", "port": "metrics"}
+            assert {asked[it]["tcpSocket"]["port"] for it in ("startupProbe", "livenessProbe")} == {"metrics"}
+            assert asked["startupProbe"]["periodSeconds"] * asked["startupProbe"]["failureThreshold"] >= 60
+            assert asked["livenessProbe"]["failureThreshold"] >= 3
         else:
             assert ("readinessProbe" in asked) is (component not in JOBS | TESTS), component
         # 3 is Kubernetes' default.
@@ -226,7 +232,9 @@ def test_every_selector_finds_exactly_its_own_pods(shape: str) -> None:
     manifests = render(shape)
     for manifest in manifests:
         spec, component = manifest.get("spec", {}), manifest["metadata"]["labels"][COMPONENT]
-        own_pods = {"sync-scheduler-metrics": {"sync-scheduler"}, "test": TESTS}.get(component, {component})
+        own_pods = {"sync-scheduler-metrics": {"sync-scheduler"}, "test": TESTS}.get(
+            component, {component.removesuffix("-pods")}
+        )
         if manifest["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
             assert found_by(manifests, spec["selector"]["matchLabels"]) == own_pods
         elif manifest["kind"] == "Service":

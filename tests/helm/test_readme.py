@@ -21,8 +21,8 @@ def test_the_tables_are_fresh() -> None:
     assert rendered(TEXT, VALUES) == TEXT, "run: make chart"
 
 
-def test_production_cloudnativepg_and_a_managed_redis_are_shown() -> None:
-    assert len(EXAMPLES) == 4
+def test_production_cloudnativepg_a_managed_redis_tls_and_client_addresses_are_shown() -> None:
+    assert len(EXAMPLES) == 6
     assert [block["kind"] for block in BLOCKS if "kind" in block] == ["Cluster"]
 
 

@@ -1,4 +1,5 @@
-"""What Ingress and HTTPRoute let through, path by path; that it is what the Caddyfile has, tests/contract compares."""
+"""What Ingress and HTTPRoute let through, path by path; that it is what the bundled gateway has, tests/contract
+compares."""
 
 from collections.abc import Iterator
 

@@ -160,7 +160,7 @@ def test_metrics_are_scraped_from_each_process_once() -> None:
         if labels.items() <= pod["metadata"]["labels"].items()
         and any(it["name"] == "metrics" for it in pod["spec"]["containers"][0].get("ports", []))
     }  # fmt: skip
-    assert scraped == APIS | {"sync-worker", "sync-scheduler"}
+    assert scraped == SERVING | {"sync-worker", "sync-scheduler"}
     annotated = {
         name for name, pod in pods(manifests).items()
         if pod["metadata"].get("annotations", {}).get("prometheus.io/port") == "9100"

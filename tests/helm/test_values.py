@@ -152,6 +152,10 @@ MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
     "list": ({"ingress": {"tls": [{"secret": "x"}]}}, "at '/ingress/tls/0': additional properties 'secret'"),
     "policy": ({"networkPolicy": {"gateway": []}}, "at '/networkPolicy': additional properties 'gateway'"),
     "type": ({"sync": {"settings": {"SYNC_INTERVAL_MINUTES": "often"}}}, "/SYNC_INTERVAL_MINUTES': got string, want"),
+    "earlier setting": (
+        {"global": {"settings": {"FORWARDED_ALLOW_IPS": "10.0.0.0/8"}}},
+        "/global/settings': additional properties 'FORWARDED_ALLOW_IPS'",
+    ),
     "range": ({"global": {"settings": {"DB_POOL_SIZE": 0}}}, "at '/global/settings/DB_POOL_SIZE': minimum"),
     "own secret": (
         {"auth": {"settingsFrom": {"DATABASE_URL": {"name": "x", "key": "y"}}}},
