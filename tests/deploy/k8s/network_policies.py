@@ -19,7 +19,7 @@ ALLOWED = (
     | {(one, "auth") for one in ("catalog", "sync-api", "sync-worker", "sync-scheduler")}
     | {("sync-worker", "catalog"), ("sync-worker", "dummyjson"), ("sync-worker", "outside")}
     | {(one, store) for one in PROCESSES for store in ("postgres", "redis")}
-    | {("prometheus", f"{one} metrics") for one in PROCESSES}
+    | {("prometheus", f"{one} metrics") for one in (*PROCESSES, "gateway")}
 )
 PYTHON = """
 import json, socket, sys
@@ -70,7 +70,7 @@ def network_policies(release: Release, stranger: str, prometheus: str) -> None:
     sources = {name: (release.namespace, pod["metadata"]["name"]) for name, pod in pods.items()}
     sources |= {"stranger": (stranger, "stranger"), "prometheus": (prometheus, "stranger")}
     targets = [(name, pods[name]["status"]["podIP"], port) for name, port in PORTS.items()]
-    targets += [(f"{name} metrics", pods[name]["status"]["podIP"], 9100) for name in PROCESSES]
+    targets += [(f"{name} metrics", pods[name]["status"]["podIP"], 9100) for name in (*PROCESSES, "gateway")]
     api = cluster.get("default", "service", "kubernetes")[0]["spec"]
     targets.append(("Kubernetes API", api["clusterIP"], 443))
     if outside := os.environ.get("OUTSIDE"):
