@@ -123,9 +123,7 @@ class Setting(NamedTuple):
         of_gateway = self.name in {setting.name for setting in declared(GatewaySettings)}
         services = [] if of_gateway else [it for it, kind in SERVICES.items() if self.name.lower() in kind.model_fields]
         found = ["all services"] if len(services) == len(SERVICES) else services
-        launched = {setting.name for setting in declared(LauncherSettings)} | {
-            *(LAUNCHED_GATEWAY if of_gateway else ())
-        }
+        launched = LAUNCHED_GATEWAY if of_gateway else [setting.name for setting in declared(LauncherSettings)]
         found += ["`make run`"] if self.name in launched else []
         # Asked for in a value, or passed on as it is.
         composed = "${" + self.name in COMPOSE or (of_gateway and f"\n      {self.name}:\n" in COMPOSE)

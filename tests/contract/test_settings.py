@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dotenv import dotenv_values
+from gateway import settings as gateway
 
 import tools.settings
 from common.settings import ServiceSettings, load_settings
@@ -89,6 +90,22 @@ def test_every_setting_is_declared_once_with_a_description() -> None:
     read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', source)) - set(launcher.__all__)
     assert read <= set(declared), "the launcher reads others"
     assert set(declared) >= PROMISED
+
+
+def test_what_is_said_of_the_gateway_is_what_it_reads() -> None:
+    said = {setting.name: setting for setting in tools.settings.declared(tools.settings.GatewaySettings)}
+    source = Path(gateway.__file__).read_text("utf-8")
+    assert not {name for name in said if f'"{name}"' not in source}
+    hops = said["TRUSTED_PROXY_HOPS"]
+    limits = hops.limits
+    assert gateway.load({}).trusted_proxy_hops == int(hops.default or "") == limits["minimum"]
+    assert gateway.load({hops.name: str(limits["maximum"])}).trusted_proxy_hops == limits["maximum"]
+    with pytest.raises(gateway.SettingsError, match="TRUSTED_PROXY_HOPS: must be a whole number"):
+        gateway.load({hops.name: str(limits["maximum"] + 1)})
+    readers = {name: setting.readers for name, setting in said.items()}
+    assert readers == dict.fromkeys(("TLS_CERTIFICATE", "TLS_KEY"), "docker compose") | {
+        hops.name: "`make run`, docker compose"
+    }
 
 
 def test_a_copy_of_the_example_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
