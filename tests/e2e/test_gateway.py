@@ -1,22 +1,11 @@
-"""The gateway alone, before services that write down every request they get."""
+"""The gateway alone: which paths are public, and what becomes of a request on its way."""
 
-import json
 import re
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
-from stack.ports import HOST, Ports
-from stack.run_dir import RunDir
-from stack.servers import gateway
-from stack.servers.standalone import Standalone
-from tests.fixtures.stack import folder
+from tests.fixtures.gateway import Gateway, gateway
 from tests.fixtures.waiting import until
 
 PUBLIC = {
@@ -80,133 +69,10 @@ SPELLINGS = (
 ODD_CASE = ("/Internal", "/METRICS", "/LiveZ", "/%69nternal", "/%4detrics", "/internal%00", "/metrics%20", "/metrics;a")
 
 
-@dataclass
-class Recorder:
-    """A service that answers 200 to everything and remembers what it was asked."""
-
-    name: str
-    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    healthy: bool = True
-
-    def __post_init__(self) -> None:
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                recorder.handle(self)
-
-            do_POST = do_HEAD = do_PUT = do_GET
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer((HOST, 0), Handler)
-        self.port: int = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def handle(self, request: BaseHTTPRequestHandler) -> None:
-        if request.path != "/health" or "X-Request-ID" in request.headers:
-            self.seen.append(
-                (request.command, request.path, {name.lower(): value for name, value in request.headers.items()})
-            )
-        body = self._body(request)
-        ready = self.healthy or not request.path.endswith("/health")
-        request.send_response(200 if ready else 503)
-        request.send_header("X-Request-ID", "of-the-service")
-        request.send_header("Server", "of-the-service")
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    def _body(self, request: BaseHTTPRequestHandler) -> bytes:
-        request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        while request.headers.get("Transfer-Encoding") == "chunked":
-            size = int(request.rfile.readline() or b"0", 16)
-            request.rfile.read(size + 2)
-            if not size:
-                break
-        return self.name.encode()
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def problem(self) -> dict[str, Any]:
-        """The body, checked to be a problem document that fits its answer."""
-        document: dict[str, Any] = json.loads(self.body)
-        assert self.headers["content-type"] == "application/problem+json"
-        assert document["status"] == self.status
-        assert set(document) == {"type", "title", "status", "detail", "instance", "request_id"}
-        assert document["request_id"] == self.headers["x-request-id"]
-        return document
-
-
-@dataclass
-class Gateway:
-    port: int
-    services: dict[str, Recorder]
-    run_dir: RunDir
-
-    def send(self, raw: bytes) -> Answer:
-        """Exactly these bytes: a client library would tidy the path."""
-        with socket.create_connection((HOST, self.port), timeout=10) as connection:
-            received = b""
-            # It may answer and hang up before it has read all.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.sendall(raw)
-            with suppress(ConnectionResetError):
-                while not _is_whole(received) and (chunk := connection.recv(65536)):
-                    received += chunk
-        while received.startswith(b"HTTP/1.1 100"):
-            received = received.partition(b"\r\n\r\n")[2]
-        head, _, body = received.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        return Answer(int(first.split()[1]), headers, body)
-
-    def get(self, target: str, *headers: str, method: str = "GET") -> Answer:
-        lines = [f"{method} {target} HTTP/1.1", "Host: shop.example", "Connection: close", *headers, "", ""]
-        return self.send("\r\n".join(lines).encode())
-
-    def asked(self) -> list[tuple[str, str, dict[str, str]]]:
-        return [entry for service in self.services.values() for entry in service.seen]
-
-    def log(self) -> str:
-        return (self.run_dir.logs / "gateway.log").read_text("utf-8")
-
-
-def _is_whole(received: bytes) -> bool:
-    """Whether this is an answer of a known length, to its end."""
-    head, _, body = received.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
-    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-    return length is not None and len(body) >= int(length[1])
-
-
 @pytest.fixture(scope="module")
 def started() -> Iterator[Gateway]:
-    services = {name: Recorder(name) for name in ("auth", "catalog", "sync")}
-    with folder() as path:
-        run_dir = RunDir(path)
-        run_dir.create()
-        ports = Ports()
-        port = ports.pick()
-        upstreams = {name: [service.port] for name, service in services.items()}
-        settings = {"BACKEND_CORS_ORIGINS": ORIGINS}
-        spec = gateway.spec(port, ports.pick(), upstreams, pretty=False, environment=settings)
-        process = Standalone(spec, run_dir)
-        door = Gateway(port, services, run_dir)
-        process.wait(lambda: _answers(door))
-        yield door
-        process.stop()
-        for service in services.values():
-            service.server.shutdown()
-            service.server.server_close()
+    with gateway(BACKEND_CORS_ORIGINS=ORIGINS) as running:
+        yield running
 
 
 @pytest.fixture
@@ -215,13 +81,6 @@ def door(started: Gateway) -> Gateway:
         service.seen.clear()
         service.healthy = True
     return started
-
-
-def _answers(door: Gateway) -> bool:
-    try:
-        return door.get("/products").status == 200
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(("target", "service"), PUBLIC.items())

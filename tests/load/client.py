@@ -83,7 +83,7 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; answers are framed by Content-Length or in chunks. `interval` is the time between two requests."""
+    """A keep-alive connection; answers have a length or come in chunks. `interval` is the time between two requests."""
 
     def __init__(self, requests: Iterator[bytes], status: int, stop_at: float, interval: float = 0) -> None:
         self.requests, self.status, self.stop_at, self.interval = requests, b"HTTP/1.1 %d " % status, stop_at, interval

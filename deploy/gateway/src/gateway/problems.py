@@ -24,17 +24,18 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = (
-    Problem(400, 400, 400, "Bad Request", "This is no valid HTTP request: its target, a length or a header is malformed."),
+    Problem(400, 400, 400, "Bad Request", "This is not a valid HTTP request: its target, a length or a header is bad."),
     Problem(403, 403, 403, "Forbidden", "Protocol upgrades and tunnels are not offered here."),
     Problem(404, 404, 404, "Not Found", "Nothing is served under this path; /docs lists what is."),
-    Problem(408, 408, 408, "Request Timeout", "The request did not arrive in time: its headers may take 10 s, and its body "
+    Problem(408, 408, 408, "Request Timeout", "The request did not arrive in time: its headers may take 10 s, its body "
             "may pause for 10 s."),
     Problem(413, 413, 413, "Content Too Large", "The body is larger than this path takes: 128 KB for products, 16 KB "
             "elsewhere."),
     Problem(414, 414, 414, "URI Too Long", "The URL is longer than 8 KB."),
     Problem(431, 431, 431, "Request Header Fields Too Large", "The headers are larger than 96 KB, or more than 100."),
     Problem(400, 499, 400, "Bad Request", "The gateway could not handle this request."),
-    Problem(500, 599, 503, "Service Unavailable", "The service behind this path does not answer. Try again in a moment."),
+    Problem(500, 599, 503, "Service Unavailable",
+            "The service behind this path does not answer. Try again in a moment."),
 )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ AMBIGUOUS = r"(?i).*(\.\.|//|/\.(/|$)|/\.;|\\|%2e|%2f|%5c|%25|%00).*"
 def routes() -> list[Config]:
     """In the order in which they are tried."""
     return [
+        _refusal({"connect_matcher": {}}, 403),
         _refusal({"prefix": "/", "headers": [_header(":path", _longer_than(MAX_URL))]}, 414),
         _refusal({"safe_regex": {"regex": AMBIGUOUS}}, 404),
         *(_health(path, service) for path, service in HEALTH.items()),
@@ -58,9 +59,10 @@ def routes() -> list[Config]:
 
 
 def _routes_of(service: Service) -> Iterator[Config]:
-    for match in [{"path": path} for path in service.paths] + [{"path_separated_prefix": it} for it in service.below]:
+    paths = [("path", path) for path in service.paths] + [("path_separated_prefix", path) for path in service.below]
+    for kind, path in paths:
         # Wrong case is answered by the service, which knows the right one.
-        match = match | {"case_sensitive": False}
+        match: Config = {kind: path, "case_sensitive": False}
         stream = match | {"headers": [_header("accept", r"text/event-stream\b.*"), _header(":method", "GET")]}
         safe = match | {"headers": [_header(":method", SAFE)]}
         yield _route(service, stream, _action(service.name, SAFE_RETRY, whole=0, idle=STREAM_IDLE))
@@ -86,7 +88,13 @@ def _action(cluster: str, retry: Config | None, *, whole: int = WHOLE, idle: int
 
 def _refusal(match: Config, status: int) -> Config:
     """An answer of our own; its body is made where all answers of our own are."""
-    return {"name": f"refused-{status}", "match": match, "direct_response": {"status": status}}
+    unread = {"@type": f"{FILTERS}.buffer.v3.BufferPerRoute", "disabled": True}
+    return {
+        "name": f"refused-{status}",
+        "match": match,
+        "direct_response": {"status": status},
+        "typed_per_filter_config": {"envoy.filters.http.buffer": unread},
+    }
 
 
 def _header(name: str, pattern: str) -> Config:
