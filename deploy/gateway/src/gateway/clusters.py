@@ -104,7 +104,6 @@ def _discovery(addresses: Iterable[Address]) -> Config:
     if all(_is_ip_address(address.host) for address in addresses):
         return {"type": "STATIC"}
     # A name stands for the addresses of all replicas; it is looked up so often that a new one is soon used.
-    # A name stands for the addresses of all replicas; it is looked up so often that a new one is soon used.
     lookups = {
         "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
         "dns_lookup_family": "V4_PREFERRED",

@@ -45,50 +45,53 @@ def local_replies(origins: Sequence[str]) -> Config:
 
 
 def _mappers(problem: Problem, origins: Sequence[str]) -> Iterator[Config]:
-    covered = {"and_filter": {"filters": [_status("GE", problem.first), _status("LE", problem.last)]}}
-    reply = {
-        "status_code": problem.status,
-        "body_format_override": _body(problem.status, problem.title, problem.detail),
-    }
-    headers = [_header("Cache-Control", "no-store"), *REQUEST_ID_HEADERS]
+    """For a request of a page that may read the answer, for any other, and for what was no whole request."""
+    reply = {"status_code": problem.status, "body_format_override": _body(problem)}
+    statuses = [_status("GE", problem.first), _status("LE", problem.last)]
+    headers = [_header("Cache-Control", "no-store")]
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(_header("Retry-After", "1"))
+    theirs, made = (_header("X-Request-ID", value) for value in ("%REQ(X-REQUEST-ID):64%", "%UNIQUE_ID%"))
     for origin in origins:
-        sent = {"header_filter": {"header": {"name": "origin", "string_match": {"exact": origin}}}}
-        allowed = {"and_filter": {"filters": [*covered["and_filter"]["filters"], sent]}}
         cors = [
             _header("Access-Control-Allow-Origin", origin),
             _header("Access-Control-Allow-Credentials", "true"),
             _header("Access-Control-Expose-Headers", EXPOSED),
             _header("Vary", "Origin"),
         ]
-        yield {"filter": allowed, **reply, "headers_to_add": [*headers, *cors]}
-    yield {"filter": covered, **reply, "headers_to_add": headers}
+        allowed = _all(*statuses, _IDENTIFIED, _has("origin", string_match={"exact": origin}))
+        yield {"filter": allowed, **reply, "headers_to_add": [*headers, theirs, *cors]}
+    yield {"filter": _all(*statuses, _IDENTIFIED), **reply, "headers_to_add": [*headers, theirs]}
+    yield {"filter": _all(*statuses), **reply, "headers_to_add": [*headers, made]}
 
 
-def _header(name: str, value: str) -> Config:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-
-
-REQUEST_ID_HEADERS = [
-    _header("X-Request-ID", "%REQ(X-REQUEST-ID):64%"),
-    # What is no HTTP request has none.
-    _header("X-Request-ID", "%UNIQUE_ID%") | {"append_action": "ADD_IF_ABSENT"},
-]
-
-
-def _body(status: int, title: str, detail: str) -> Config:
+def _body(problem: Problem) -> Config:
     document = {
         "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
         "instance": "%PATH(NQ):1000%",
         "request_id": REQUEST_ID,
     }
     return {"content_type": "application/problem+json", "json_format": document}
 
 
+def _all(*filters: Config) -> Config:
+    return {"and_filter": {"filters": filters}}
+
+
+def _has(name: str, **match: Any) -> Config:
+    return {"header_filter": {"header": {"name": name, **match}}}
+
+
+_IDENTIFIED = _has("x-request-id", present_match=True)
+
+
 def _status(comparison: str, status: int) -> Config:
     value = {"default_value": status, "runtime_key": "gateway.none"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def _header(name: str, value: str) -> Config:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

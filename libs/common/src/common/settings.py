@@ -129,7 +129,7 @@ class ServiceSettings(BaseSettings):
     trusted_proxy_hops: int = Field(
         0,
         ge=0,
-        le=9,
+        le=8,
         description="How many proxies stand before this process, each of which appends an address to "
         "`X-Forwarded-For`: the client's is at this place from the right. 0: the header is not believed.",
         json_schema_extra=WIRED,
