@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from gateway import settings as gateway_settings
 
 from stack import specs
 
@@ -91,7 +92,10 @@ def test_an_image_is_built_here_or_named_with_its_version(name: str) -> None:
 def test_data_lives_in_volumes_and_nothing_of_the_clone_is_mounted() -> None:
     """A mounted file keeps its mode: in a clone under umask 077 no container could read it."""
     mounts = [mount for it in SERVICES.values() for mount in it.get("volumes", [])]
-    assert {mount.partition(":")[0] for mount in mounts} == set(COMPOSE["volumes"])
+    # A certificate is the user's own, and there is none by default.
+    owned = {mount for mount in mounts if not mount.startswith("${TLS_")}
+    assert {mount.partition(":")[0] for mount in owned} == set(COMPOSE["volumes"])
+    assert {re.sub(r"\$\{\w+:-(.+?)\}:.+", r"\1", mount) for mount in {*mounts} - owned} == {"/dev/null"}
 
 
 def test_what_the_images_take_from_the_clone_is_readable_for_their_users() -> None:
@@ -99,7 +103,7 @@ def test_what_the_images_take_from_the_clone_is_readable_for_their_users() -> No
     stages = [stage for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:] if "\nUSER " in stage]
     copying = [stage for stage in stages if re.search(r"^COPY (?!--)", stage, re.M)]
     assert copying
-    assert all(re.search(r"^RUN chmod 0644 /", stage, re.M) for stage in copying)
+    assert all(re.search(r"^RUN chmod (0644|-R a\+rX) /", stage, re.M) for stage in copying)
 
 
 @pytest.mark.parametrize("module", specs.SERVICES)
@@ -114,8 +118,9 @@ def test_every_command_is_one_that_its_service_knows(module: str) -> None:
 
 
 def test_the_gateway_finds_the_services_by_their_names() -> None:
-    caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text("utf-8")
-    upstreams = set(re.findall(r"\{\$[A-Z]+_UPSTREAMS:([a-z-]+):(\d+)\}", caddyfile))
+    given = {name: str(value) for name, value in SERVICES["gateway"]["environment"].items() if value}
+    found = gateway_settings.load({name: value for name, value in given.items() if "$" not in value}).upstreams
+    upstreams = {(address.host, str(address.port)) for addresses in found.values() for address in addresses}
     listening = {(name, str(it["environment"]["PORT"])) for name, it in OURS.items() if it["command"][3] == "serve"}
     assert upstreams == listening
     assert {name for name, _ in upstreams} == set(needs("gateway"))

@@ -1,4 +1,4 @@
-"""make, docker compose and the chart start the same Envoy, whose configurations differ in addresses alone and are valid."""
+"""make, compose and the chart start the same Envoy: its configurations differ in addresses alone, and are valid."""
 
 import json
 import shutil

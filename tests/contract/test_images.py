@@ -36,7 +36,7 @@ def test_an_image_has_the_labels_of_the_open_container_initiative(target: str) -
 
 def test_processes_find_the_bytecode_of_the_standard_library() -> None:
     assert "RUN python -m compileall " in STAGES["python"]
-    assert set(re.findall(r"^FROM python AS (\w+)$", DOCKERFILE, re.M)) == {"service", "dummyjson"}
+    assert set(re.findall(r"^FROM python AS (\w+)$", DOCKERFILE, re.M)) == {"service", "dummyjson", "gateway"}
     # Installers compile what they install, unless they are told not to.
     assert "--no-compile" not in DOCKERFILE
 

@@ -19,6 +19,7 @@ import pytest
 from stack.errors import StackError
 from stack.ports import HOST
 from tests.fixtures.gateway import Gateway, Handle, Recorder, Request, gateway, hang_up
+from tests.fixtures.otlp import receiving
 from tests.fixtures.waiting import until
 
 PRODUCT = json.dumps({"id": 1, "description": "Compressible text. " * 100}).encode()
@@ -433,3 +434,25 @@ def test_with_a_certificate_it_speaks_tls_and_http_2(tmp_path: Path) -> None:
             assert secure.selected_alpn_protocol() == "h2"
         assert answer(door).status_code == 200
         assert door.services["catalog"].seen[-1][2]["x-forwarded-proto"] == "https"
+
+
+class TestTracing:
+    def test_its_span_is_the_root_and_has_no_query(self) -> None:
+        with receiving() as receiver, gateway(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as door:
+            door.get("/products?token=canary")
+            spans = until(lambda: [it for it in receiver.spans if it.service == "gateway"])
+            trace, _, parent = door.services["catalog"].seen[-1][2]["traceparent"].removeprefix("00-").partition("-")
+            [root] = [it for it in spans if it.id == parent.partition("-")[0]]
+            assert (root.trace, root.parent) == (trace, "")
+            assert not [it for it in spans if "canary" in str(it)]
+
+    def test_a_trace_of_the_client_goes_on(self) -> None:
+        with receiving() as receiver, gateway(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as door:
+            trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+            door.get("/products", f"traceparent: 00-{trace}-{parent}-01")
+            spans = until(lambda: [it for it in receiver.spans if it.trace == trace])
+            assert [it.parent for it in spans] == [parent]
+
+    def test_nothing_is_traced_without_a_collector(self, door: Gateway) -> None:
+        door.get("/products")
+        assert "traceparent" not in door.services["catalog"].seen[-1][2]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 __all__ = ["GUARDS", "Guard"]
 
 AUTH, CATALOG, SYNC = "services/auth/src/auth/", "services/catalog/src/catalog/", "services/sync/src/sync/"
+EDGE = "deploy/gateway/src/gateway/"
 COMMON, CONTRACT = "libs/common/src/common/", "libs/imports/src/imports/"
 
 
@@ -35,6 +36,8 @@ FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/tes
 LATE, GROUPED = "tests/integration/common/test_late.py", "tests/unit/common/test_grouped_reads.py"
 FRESH, PLAIN = "tests/integration/catalog/test_fresh_reads.py", "tests/integration/catalog/test_plain_reads.py"
 STARTUP, TOKENS = "tests/integration/common/test_startup.py", "tests/unit/common/test_tokens.py"
+FORWARDED, GATEWAY = "tests/unit/common/test_forwarded.py", "tests/e2e/test_gateway.py"
+TRAFFIC = "tests/e2e/test_gateway_traffic.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 
 GUARDS = [
@@ -110,8 +113,8 @@ GUARDS = [
         ("URLs are bounded", "web/middleware.py", "> self.MAX_URL:", "> 100 * self.MAX_URL:", REQUESTS),
         ("errors told are bounded", "web/errors.py", "errors=errors[: self.MAX_ERRORS]", "errors=errors", REQUESTS),
         ("a 500 does not tell its cause", "web/problems.py", 'return problem(scope, 500, "Internal server error. Quote this request_id.")', "return problem(scope, 500, str(error))", REQUESTS),
-        ("an address is believed from trusted proxies", "web/forwarded.py", "    return any(peer in network for network in networks)\n", "    return True\n", LOGIN),
-        ("of forwarded addresses the last counts", "web/forwarded.py", 'return value.rpartition(b",")[2].strip()', 'return value.partition(b",")[0].strip()', LOGIN),
+        ("an address is believed from trusted proxies", "web/forwarded.py", "if self._hops and scope", "if scope", FORWARDED),
+        ("of forwarded addresses that of the outermost trusted proxy counts", "web/forwarded.py", "_address(chain[-self._hops :][0])", "_address(chain[0])", FORWARDED),
         ("secrets in log lines are masked", "logs.py", "        text = pattern.sub(replacement, text)\n", "        pass\n", LOGS),
         ("secrets in fields of log lines are masked", "logs.py", "fields[key] = mask(value) if isinstance(value, str) else value", "fields[key] = value", LOGS),
         ("secrets in exceptions are masked", "logs.py", 'fields["exception"] = mask(self.formatException(record.exc_info))', 'fields["exception"] = self.formatException(record.exc_info)', LOGS),
@@ -212,5 +215,32 @@ GUARDS = [
         ("groups are as many as the setting says", "app.py", "lanes=settings.read_groups", "lanes=2", "tests/integration/catalog/test_read_costs.py"),
         ("conditions are looked at", "plain_reads.py", "                    conditions.append((name, value))\n", "                    pass\n"),
         ("only a tag needs no parser", "plain_reads.py", 'value[1:-1].replace(b"-", b"").isdigit()', "True"),
+    ),
+    *_guards(
+        EDGE, TRAFFIC,
+        ("a path that can be read in two ways is nobody's", "routes.py", '        _refusal({"safe_regex": {"regex": AMBIGUOUS}}, 404),\n', "", GATEWAY),
+        ("a URL has a length", "routes.py", '        _refusal({"prefix": "/", "headers": [_header(":path", _longer_than(MAX_URL))]}, 414),\n', "", GATEWAY),
+        ("what a client cannot know is not served", "routes.py", 'below=("/sync",)', 'below=("/sync", "/internal")', GATEWAY),
+        ("a body has the size of its route", "routes.py", '"buffer": {"max_request_bytes": service.body}', '"buffer": {"max_request_bytes": 1 << 20}'),
+        ("only what is safe is sent twice", "routes.py", "yield _route(service, match, _action(service.name, UNSENT_RETRY))", "yield _route(service, match, _action(service.name, SAFE_RETRY))"),
+        ("what was never sent is sent elsewhere", "routes.py", '{"retry_policy": retry} if retry else {}', "{}"),
+        ("a body may not pause for long", "routes.py", '"idle_timeout": f"{idle}s"', '"idle_timeout": "600s"'),
+        ("a stream is not cut", "routes.py", "SAFE_RETRY, whole=0, idle=STREAM_IDLE)", "SAFE_RETRY)"),
+        ("headers have a time", "listener.py", '        "request_headers_timeout": "10s",\n', ""),
+        ("a whole request has a time", "listener.py", '        "request_timeout": f"{routes.WHOLE}s",\n', ""),
+        ("a client cannot choose its address", "listener.py", '"request_headers_to_add": [client, ', '"request_headers_to_add": [', GATEWAY),
+        ("trusted proxies are counted", "listener.py", '"xff_num_trusted_hops": settings.trusted_proxy_hops', '"xff_num_trusted_hops": 0'),
+        ("answers do not name the software", "listener.py", '"response_headers_to_remove": ["server", ', '"response_headers_to_remove": [', GATEWAY),
+        ("a request id has few characters", "filters.py", "[_request_ids(), ", "[", GATEWAY),
+        ("a compressed product has a strong tag", "filters.py", "_buffer(), _tags(), ", "_buffer(), "),
+        ("short answers are not compressed", "filters.py", '"min_content_length": 1024', '"min_content_length": 30'),
+        ("a replica that is not ready gets nothing", "clusters.py", '{"healthy_panic_threshold": {"value": 0}}', "{}"),
+        ("more than a service takes is not queued", "clusters.py", '        "circuit_breakers": {"thresholds": [threshold]},\n', ""),
+        ("a query string is in no span", "telemetry.py", '"custom_tags": [{"tag": "http.url", ', '"custom_tags": [{"tag": "url", '),
+        ("a query string is in no line", "telemetry.py", "%REQ(:METHOD):20% %PATH(NQ):200% -> ", "%REQ(:METHOD):20% %PATH(WQ):200% -> ", GATEWAY),
+        ("services' requests are not logged twice", "telemetry.py", "response.code_details != 'via_upstream'", "response.code_details != ''", GATEWAY),
+        ("a gateway that ends finishes its requests", "process.py", "        while _requests(admin_socket) and time.monotonic() < end:\n            time.sleep(0.05)\n", ""),
+        ("a gateway that ends is not ready", "process.py", '        _ask(admin_socket, "POST", "/healthcheck/fail")\n', ""),
+        ("Envoy ends with its parent", "process.py", "        _prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)\n", "        pass\n"),
     ),
 ]  # fmt: skip

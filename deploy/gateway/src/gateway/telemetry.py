@@ -62,6 +62,9 @@ def tracing(settings: GatewaySettings) -> Config:
     }
     return {
         "random_sampling": {"value": settings.sampled * 100},
+        "operation": "%REQ(:METHOD):20% %PATH(NQ):200%",
+        # In place of the one with the query string, which may hold what nobody else should read.
+        "custom_tags": [{"tag": "http.url", "value": "%REQ(:SCHEME)%://%REQ(:AUTHORITY):200%%PATH(NQ):1000%"}],
         "provider": {
             "name": "envoy.tracers.opentelemetry",
             "typed_config": {
