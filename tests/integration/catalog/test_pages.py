@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
+from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -17,6 +20,39 @@ from catalog import errors as catalog_errors
 from common.web.errors import ApiError
 
 PAGES = ("/", "/problems", "/docs", "/redoc", "/docs/start.js", "/docs/style.css", "/docs/README.md", "/favicon.ico")
+HTML = ("/", "/problems", "/docs", "/docs/oauth2-redirect", "/redoc")
+# As the pages of the releases before hashes ask for them.
+PLAIN = (
+    "/docs/style.css", "/docs/start.js", "/docs/redoc.js",
+    "/docs/assets/swagger-ui-bundle.js", "/docs/assets/swagger-ui.css",
+)  # fmt: skip
+HASHED = re.compile(r"/docs/assets/([\w-]+)\.([0-9a-f]{16})\.(js|css)")
+
+
+class Scripts(HTMLParser):
+    """`inline` are the texts of the scripts in a page, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag == "script" and "src" not in dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.inline.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+
+async def loaded(client: httpx.AsyncClient) -> dict[str, str]:
+    """The assets that the pages load: the name without a hash, and the path."""
+    text = "".join([(await client.get(page)).text for page in HTML])
+    return {f"{found[1]}.{found[3]}": found[0] for found in HASHED.finditer(text)}
 
 
 def kinds(base: type[ApiError]) -> Iterator[type[ApiError]]:
@@ -67,6 +103,69 @@ async def test_each_kind_of_problem_has_its_row(catalog: httpx.AsyncClient) -> N
     assert rows == {error.slug: str(error.status) for error in kinds(ApiError) if error.slug}
     statuses = {str(error.status) for error in kinds(ApiError)}
     assert statuses <= set(re.findall(r"<td>(\d{3})</td>", page))
+
+
+@pytest.mark.parametrize("path", HTML)
+async def test_a_page_runs_only_its_own_scripts_and_is_in_no_frame(catalog: httpx.AsyncClient, path: str) -> None:
+    answer = await catalog.get(path)
+    directives = [directive.split() for directive in answer.headers["content-security-policy"].split(";")]
+    policy = {name: sources for name, *sources in directives}
+
+    assert policy["default-src"] == policy["frame-ancestors"] == ["'none'"]
+    assert policy["connect-src"] == ["'self'"]
+    digests = [b64encode(sha256(script.encode()).digest()).decode() for script in Scripts(answer.text).inline]
+    assert policy["script-src"] == ["'self'", *(f"'sha256-{digest}'" for digest in digests)]
+    assert bool(digests) == (path in {"/docs", "/docs/oauth2-redirect"})
+    assert ("'unsafe-inline'" in policy["style-src"]) == (path == "/redoc")
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_no_media_type_is_guessed(catalog: httpx.AsyncClient) -> None:
+    for path in {*PAGES, *HTML, *PLAIN, *(await loaded(catalog)).values()}:
+        assert (await catalog.get(path)).headers["x-content-type-options"] == "nosniff", path
+
+
+async def test_pages_load_assets_by_their_hash_which_browsers_keep(catalog: httpx.AsyncClient) -> None:
+    assets = await loaded(catalog)
+
+    assert set(assets) == {path.rpartition("/")[2] for path in PLAIN}
+    for path in assets.values():
+        answer = await catalog.get(path)
+        digest = HASHED.fullmatch(path)
+        assert digest
+        assert sha256(answer.content).hexdigest().startswith(digest[2])
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable", path
+
+
+@pytest.mark.parametrize("path", PLAIN)
+async def test_pages_of_other_releases_get_the_assets_of_this_one(catalog: httpx.AsyncClient, path: str) -> None:
+    name = path.rpartition("/")[2]
+    current = (await loaded(catalog))[name]
+    other = "/docs/assets/" + name.replace(".", ".0123456789abcdef.")
+
+    expected = await catalog.get(current)
+    for asked in (path, other):
+        answer = await catalog.get(asked)
+        assert answer.headers["cache-control"] == "no-cache", asked
+        assert answer.headers["content-type"] == expected.headers["content-type"]
+        assert answer.content == expected.content
+
+
+async def test_an_unknown_asset_is_not_found(catalog: httpx.AsyncClient) -> None:
+    for name in ("nothing.js", "nothing.0123456789abcdef.js", "style.0123456789abcdef.js"):
+        assert (await catalog.get(f"/docs/assets/{name}")).status_code == 404, name
+
+
+async def test_what_a_browser_has_is_not_sent_again(catalog: httpx.AsyncClient) -> None:
+    for path in {*PAGES, *HTML, *PLAIN, "/openapi.json", *(await loaded(catalog)).values()}:
+        first = await catalog.get(path)
+        # The gateway makes the tag a weak one where it compresses.
+        again = await catalog.get(path, headers={"If-None-Match": f"W/{first.headers['etag']}"})
+
+        assert (again.status_code, again.content) == (304, b""), path
+        kept = ("etag", "cache-control", "content-security-policy")
+        assert [again.headers.get(name) for name in kept] == [first.headers.get(name) for name in kept]
+        assert (await catalog.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

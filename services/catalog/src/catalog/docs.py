@@ -1,6 +1,8 @@
 """The pages for people: start page, problems, documentation and the merged OpenAPI document, with all their assets."""
 
-from functools import cache
+import re
+from base64 import b64encode
+from hashlib import sha256
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,77 +10,148 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+
+from catalog.conditions import Conditions, ReadConditions
 
 __all__ = ["router"]
 
 TITLE = "Products API"
 ICON = "/favicon.ico"
+REVALIDATE = "no-cache"
+FOR_EVER = "public, max-age=31536000, immutable"
+SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
-def _assets() -> Path:
+class _File:
+    """A content that never changes, with a tag by which browsers ask whether they have it."""
+
+    def __init__(self, body: bytes, media_type: str, headers: dict[str, str] | None = None) -> None:
+        self.body = body
+        self.tag = sha256(body).hexdigest()[:16]
+        self._media_type = media_type
+        self._headers = SAFE | {"ETag": f'"{self.tag}"'} | (headers or {})
+
+    def answer(self, conditions: Conditions, cache: str = REVALIDATE) -> Response:
+        headers = self._headers | {"Cache-Control": cache}
+        if conditions.not_modified(self._headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(self.body, media_type=self._media_type, headers=headers)
+
+
+def _own(name: str) -> bytes:
+    return (resources.files("catalog") / name).read_bytes()
+
+
+def _packaged(name: str) -> bytes:
     # The package with Swagger UI and ReDoc. It is not imported, since only its files are needed.
     spec = find_spec("fastapi_offline")
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / "static"
+    return (Path(spec.origin).parent / "static" / name).read_bytes()
 
 
-def _file(path: str, media_type: str) -> Response:
-    return Response((resources.files("catalog") / path).read_bytes(), media_type=media_type)
+def _redoc_script() -> bytes:
+    """ReDoc with our icon in place of its logo, which would come from another host."""
+    return _packaged("redoc.standalone.js").replace(b"https://cdn.redoc.ly/redoc/logo-mini.svg", ICON.encode())
 
 
-def _readme() -> Response:
+def _readme() -> _File:
     # An image has it beside the pages, an editable install in the repository.
     here = Path(__file__).parent
     places = here / "pages" / "README.md", here / "../../../../README.md"
     text = next((place.read_bytes() for place in places if place.is_file()), b"The README is in the repository.\n")
-    return Response(text, media_type="text/plain")
+    return _File(text, "text/plain")
 
 
-router = APIRouter(include_in_schema=False)
-_PAGES = {
-    "/": _file("pages/index.html", "text/html"),
-    "/problems": _file("pages/problems.html", "text/html"),
-    "/docs/style.css": _file("pages/style.css", "text/css"),
-    "/docs/start.js": _file("pages/start.js", "text/javascript"),
-    "/docs/README.md": _readme(),
-    ICON: _file("pages/favicon.svg", "image/svg+xml"),
-    "/openapi.json": _file("openapi.json", "application/json"),
-    "/docs": get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title=TITLE,
-        oauth2_redirect_url="/docs/oauth2-redirect",
-        swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="/docs/assets/swagger-ui.css",
-        swagger_favicon_url=ICON,
-        # No validator on another host; a login survives a reload.
-        swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
-    ),
-    "/docs/oauth2-redirect": get_swagger_ui_oauth2_redirect_html(),
-    "/redoc": get_redoc_html(
-        openapi_url="/openapi.json",
-        title=TITLE,
-        redoc_js_url="/docs/redoc.js",
-        redoc_favicon_url=ICON,
-        with_google_fonts=False,
-    ),
+# By the path without a hash, which is how the pages are written.
+_ASSETS = {
+    "/docs/style.css": _File(_own("pages/style.css"), "text/css"),
+    "/docs/start.js": _File(_own("pages/start.js"), "text/javascript"),
+    "/docs/redoc.js": _File(_redoc_script(), "text/javascript"),
+    "/docs/assets/swagger-ui-bundle.js": _File(_packaged("swagger-ui-bundle.js"), "text/javascript"),
+    "/docs/assets/swagger-ui.css": _File(_packaged("swagger-ui.css"), "text/css"),
 }
 
 
-def _serve(path: str, page: Response) -> None:
-    async def served() -> Response:
-        return page
+def _hashed(path: str, tag: str) -> str:
+    stem, _, suffix = path.rpartition("/")[2].rpartition(".")
+    return f"/docs/assets/{stem}.{tag}.{suffix}"
 
-    # A release may change any page, so browsers revalidate.
-    page.headers["Cache-Control"] = "no-cache"
+
+def _page(html: bytes | Response, policy: str = "style-src 'self'; img-src 'self'") -> _File:
+    """A page that loads its assets by their hash, and runs no scripts but these and those in itself.
+
+    `policy` is what else it may load, as directives of Content-Security-Policy.
+    """
+    body = bytes(html.body) if isinstance(html, Response) else html
+    for path, asset in _ASSETS.items():
+        body = body.replace(f'"{path}"'.encode(), f'"{_hashed(path, asset.tag)}"'.encode())
+    digests = (b64encode(sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(body))
+    scripts = " ".join(["script-src 'self'", *(f"'sha256-{digest}'" for digest in digests)])
+    policies = (NOTHING_ELSE, scripts, "connect-src 'self'", policy)
+    return _File(body, "text/html", {"Content-Security-Policy": "; ".join(policies)})
+
+
+_PAGES = {
+    "/": _page(_own("pages/index.html")),
+    "/problems": _page(_own("pages/problems.html")),
+    "/docs/README.md": _readme(),
+    ICON: _File(_own("pages/favicon.svg"), "image/svg+xml"),
+    "/openapi.json": _File(_own("openapi.json"), "application/json"),
+    "/docs": _page(
+        get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=TITLE,
+            oauth2_redirect_url="/docs/oauth2-redirect",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url=ICON,
+            # No validator on another host; a login survives a reload.
+            swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": True},
+        ),
+        # Its icons are in its styles.
+        "style-src 'self'; img-src 'self' data:",
+    ),
+    "/docs/oauth2-redirect": _page(get_swagger_ui_oauth2_redirect_html()),
+    "/redoc": _page(
+        get_redoc_html(
+            openapi_url="/openapi.json",
+            title=TITLE,
+            redoc_js_url="/docs/redoc.js",
+            redoc_favicon_url=ICON,
+            with_google_fonts=False,
+        ),
+        # It writes style elements, and searches in a worker that it makes of a text.
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:",
+    ),
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+def _serve(path: str, file: _File) -> None:
+    # A release may change any of them, so browsers revalidate.
+    async def served(conditions: ReadConditions) -> Response:
+        return file.answer(conditions)
 
     router.add_api_route(path, served)
 
 
-for _path, _page in _PAGES.items():
-    _serve(_path, _page)
+def _serve_hashed(path: str, file: _File) -> None:
+    async def served(tag: str, conditions: ReadConditions) -> Response:
+        # Another hash is of the page of another release, in an open tab or from another replica during an upgrade. It
+        # gets this content, which must not be kept under that name.
+        return file.answer(conditions, FOR_EVER if tag == file.tag else REVALIDATE)
+
+    router.add_api_route(_hashed(path, "{tag}"), served)
+
+
+for _path, _file in (_PAGES | _ASSETS).items():
+    _serve(_path, _file)
+for _path, _file in _ASSETS.items():
+    _serve_hashed(_path, _file)
 
 
 @router.get("/docs/")
@@ -89,18 +162,3 @@ async def docs() -> Response:
 @router.get("/redoc/")
 async def redoc() -> Response:
     return RedirectResponse("/redoc", 308)
-
-
-@router.get("/docs/redoc.js")
-async def redoc_script() -> Response:
-    return Response(_redoc_script(), media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
-
-
-@cache
-def _redoc_script() -> bytes:
-    """ReDoc with our icon in place of its logo, which would come from another host."""
-    script = (_assets() / "redoc.standalone.js").read_bytes()
-    return script.replace(b"https://cdn.redoc.ly/redoc/logo-mini.svg", ICON.encode())
-
-
-router.routes.append(Mount("/docs/assets", StaticFiles(directory=_assets())))
