@@ -1,5 +1,6 @@
 """What the gateway does for traffic: compression, replicas, limits in time and size, streams, its own end."""
 
+import gzip
 import json
 import signal
 import socket
@@ -49,6 +50,14 @@ def respond(status: int = 200, body: bytes = b"", **headers: str) -> Handle:
     return handle
 
 
+def unchunked(body: bytes) -> bytes:
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        whole, body = whole + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return whole
+
+
 @pytest.fixture(scope="module")
 def started() -> Iterator[Gateway]:
     with gateway() as running:
@@ -79,8 +88,7 @@ class TestCompression:
         assert answer.headers["vary"] == "Accept-Encoding"
         assert len(answer.body) < len(PRODUCT) / 4
         if coding == "gzip":
-            decoded = httpx.get(f"http://{HOST}:{door.port}/products/1", headers={"Accept-Encoding": "gzip"})
-            assert decoded.content == PRODUCT
+            assert gzip.decompress(unchunked(answer.body)) == PRODUCT
 
     @pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "compress"])
     def test_never_of_what_the_client_does_not_accept(self, door: Gateway, accepted: str) -> None:
@@ -160,8 +168,11 @@ class TestReplicas:
         one.stop()
 
     def test_what_was_never_sent_is_sent_elsewhere_at_once(self, pair: tuple[Gateway, Recorder, Recorder]) -> None:
-        """It refuses connections, which no health check has seen yet."""
+        """It refuses connections, which no health check has seen yet; none is left open on which to send."""
         door, one, _ = pair
+        one.answer = respond(body=b"one", Connection="close")
+        for _ in range(20):
+            door.get("/products")
         one.stop()
         answers = [door.get("/products", "Content-Length: 0", method="POST") for _ in range(20)]
         assert {(answer.status, answer.body) for answer in answers} <= {(200, b"other"), (200, b"one")}
@@ -292,7 +303,7 @@ def test_half_sent_bodies_and_idle_connections_cost_little_and_stop_nobody() -> 
 
         def worst() -> float:
             took = []
-            for _ in range(200):
+            for _ in range(60):
                 began = time.perf_counter()
                 assert door.get("/products").status == 200
                 took.append(time.perf_counter() - began)
@@ -329,7 +340,7 @@ class TestStreams:
         with gateway(edit=fast) as door:
             door.services["catalog"].answer = self.events
             headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
-            with httpx.stream(
+            with httpx.stream(  # unchecked: a recorder
                 "GET", f"http://{HOST}:{door.port}/products/events", headers=headers, timeout=30
             ) as answer:
                 assert "content-encoding" not in answer.headers
@@ -352,8 +363,9 @@ class TestEnd:
                 connection.sendall(b"GET /products HTTP/1.1\r\nHost: x\r\n\r\n")
                 until(lambda: bool(catalog.seen))
                 door.process.send_signal(signal.SIGTERM)
-                until(lambda: httpx.get(f"http://{HOST}:{door.metrics_port}/health").status_code == 503)
-                drained = httpx.get(f"http://{HOST}:{door.port}/auth/x")
+                health = f"http://{HOST}:{door.metrics_port}/health"
+                until(lambda: httpx.get(health).status_code == 503)  # unchecked: metrics
+                drained = httpx.get(f"http://{HOST}:{door.port}/auth/x")  # unchecked: a recorder
                 assert (drained.status_code, drained.headers["connection"]) == (200, "close")
                 received = connection.recv(65536)
             assert received.startswith(b"HTTP/1.1 200")
@@ -382,20 +394,20 @@ class TestMetrics:
         until(
             lambda: (
                 'envoy_cluster_upstream_rq_total{envoy_cluster_name="catalog"} 0'
-                not in httpx.get(f"{url}/metrics").text
+                not in httpx.get(f"{url}/metrics").text  # unchecked: metrics
             )
         )
-        text = httpx.get(f"{url}/metrics").text
+        text = httpx.get(f"{url}/metrics").text  # unchecked: metrics
         for name in (
             "cluster_upstream_rq_time_bucket", "cluster_upstream_rq_retry", "cluster_membership_healthy",
             "http_downstream_cx_active", "http_downstream_rq_xx",
         ):  # fmt: skip
             assert f"\nenvoy_{name}{{" in text, name
         assert len(text) < 100_000
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health").status_code == 200  # unchecked: metrics
         for path in ("/", "/config_dump", "/quitquitquit", "/stats", "/metrics/../config_dump", "/healthcheck/fail"):
             for method in ("GET", "POST"):
-                assert httpx.request(method, url + path).status_code == 404, path
+                assert httpx.request(method, url + path).status_code == 404, path  # unchecked: metrics
 
 
 @pytest.mark.parametrize("hops", range(5))
@@ -421,7 +433,7 @@ def test_with_a_certificate_it_speaks_tls_and_http_2(tmp_path: Path) -> None:
     context.set_alpn_protocols(["h2", "http/1.1"])
 
     def answer(door: Gateway) -> httpx.Response:
-        return httpx.get(f"https://{HOST}:{door.port}/products", verify=False)
+        return httpx.get(f"https://{HOST}:{door.port}/products", verify=False)  # unchecked: a recorder
 
     def ready(door: Gateway) -> bool:
         try:

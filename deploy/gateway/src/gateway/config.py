@@ -41,11 +41,13 @@ def bootstrap(settings: GatewaySettings, folder: Path) -> Config:
 
 
 def _observed(settings: GatewaySettings) -> Config:
-    """/metrics for Prometheus, /health for probes; nothing else of Envoy's administration."""
-    route = [
+    """/metrics for Prometheus, /health and /livez for probes; nothing else of Envoy's administration."""
+    route: list[Config] = [
         {"match": {"path": path}, "route": {"cluster": clusters.ADMIN, "prefix_rewrite": target}}
         for path, target in {"/metrics": "/stats/prometheus", "/health": "/ready"}.items()
     ]
+    alive = {"status": 200, "body": {"inline_string": '{"status":"ok"}'}}
+    route.append({"match": {"path": "/livez"}, "direct_response": alive})
     manager = {
         "stat_prefix": "observed",
         "codec_type": "HTTP1",

@@ -49,8 +49,7 @@ def serve(settings: GatewaySettings, folder: Path) -> int:
     if settings.tls:
         (folder / "tls.json").write_text(json.dumps(secrets(*settings.tls)), "utf-8")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # In a group of its own: Ctrl-C in a terminal is for this process, which lets Envoy finish its requests.
-    envoy = subprocess.Popen(command(config, settings.log_level), process_group=0, preexec_fn=_die_with_parent)
+    envoy = subprocess.Popen(command(config, settings.log_level), preexec_fn=_die_with_parent)
     try:
         return envoy.wait()
     except KeyboardInterrupt:
