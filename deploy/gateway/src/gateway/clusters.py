@@ -36,11 +36,8 @@ def _checked(service: str, addresses: Sequence[Address]) -> Config:
     """Only ready processes get requests: a 503 takes one out at once, two checks without an answer do, too."""
     check = {
         "timeout": "2s",
-        "interval": "1s",
-        "no_traffic_interval": "1s",
-        "no_traffic_healthy_interval": "1s",
-        "unhealthy_interval": "0.5s",
-        "unhealthy_edge_interval": "0.5s",
+        "interval": "0.5s",
+        "no_traffic_interval": "0.5s",
         "initial_jitter": "0.1s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,

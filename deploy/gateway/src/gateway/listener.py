@@ -82,8 +82,8 @@ def _route_config() -> Config:
                 "routes": routes.routes(),
             }
         ],
-        "request_headers_to_add": [client, set_header("X-Forwarded-Host", "%REQ(:AUTHORITY)%")],
-        "request_headers_to_remove": ["forwarded"],
+        "request_headers_to_add": [client],
+        "request_headers_to_remove": ["forwarded", "x-forwarded-host"],
         "response_headers_to_add": [set_header("X-Request-ID", "%REQ(X-REQUEST-ID)%")],
         "response_headers_to_remove": ["server", "via", "x-envoy-upstream-service-time"],
     }

@@ -9,7 +9,7 @@ __all__ = ["HEALTH", "SERVICES", "routes"]
 Config = dict[str, Any]
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
-SAFE = "GET|HEAD|OPTIONS"
+GET = {"name": ":method", "string_match": {"exact": "GET"}}
 MAX_URL = 8 * 1024
 # Seconds. Nothing that a service does takes longer; a stream (Server-Sent Events) sends at least a comment as often.
 IDLE, WHOLE, STREAM_IDLE = 10, 60, 120
@@ -25,8 +25,8 @@ class Service:
     paths: tuple[str, ...] = ()
 
 
+# Their routes are tried in this order, so what is asked most often stands first.
 SERVICES = (
-    Service("auth", 16 * 1024, below=("/auth",), paths=("/.well-known/jwks.json",)),
     Service(
         "catalog",
         128 * 1024,
@@ -37,6 +37,7 @@ SERVICES = (
             *("/openapi.json", "/openapi.json/", "/health/"),
         ),
     ),
+    Service("auth", 16 * 1024, below=("/auth",), paths=("/.well-known/jwks.json",)),
     Service("sync", 16 * 1024, below=("/sync",)),
 )
 # Answered by a service itself, ready or not, so by addresses that nobody checks.
@@ -59,14 +60,14 @@ def routes() -> list[Config]:
 
 
 def _routes_of(service: Service) -> Iterator[Config]:
-    paths = [("path", path) for path in service.paths] + [("path_separated_prefix", path) for path in service.below]
+    paths = [("path_separated_prefix", path) for path in service.below] + [("path", path) for path in service.paths]
     for kind, path in paths:
         # Wrong case is answered by the service, which knows the right one.
         match: Config = {kind: path, "case_sensitive": False}
-        stream = match | {"headers": [_header("accept", r"text/event-stream\b.*"), _header(":method", "GET")]}
-        safe = match | {"headers": [_header(":method", SAFE)]}
-        yield _route(service, stream, _action(service.name, SAFE_RETRY, whole=0, idle=STREAM_IDLE))
-        yield _route(service, safe, _action(service.name, SAFE_RETRY))
+        stream = {"name": "accept", "string_match": {"prefix": "text/event-stream"}}
+        yield _route(service, match | {"headers": [stream, GET]}, _action(service.name, SAFE_RETRY, 0, STREAM_IDLE))
+        for method in (GET, _header(":method", "HEAD|OPTIONS")):
+            yield _route(service, match | {"headers": [method]}, _action(service.name, SAFE_RETRY))
         yield _route(service, match, _action(service.name, UNSENT_RETRY))
 
 
@@ -81,7 +82,7 @@ def _health(path: str, service: str) -> Config:
     return {"name": path, "match": {"path": path}, "route": _action(f"{service}-health", None)}
 
 
-def _action(cluster: str, retry: Config | None, *, whole: int = WHOLE, idle: int = IDLE) -> Config:
+def _action(cluster: str, retry: Config | None, whole: int = WHOLE, idle: int = IDLE) -> Config:
     action: Config = {"cluster": cluster, "timeout": f"{whole}s", "idle_timeout": f"{idle}s"}
     return action | ({"retry_policy": retry} if retry else {})
 

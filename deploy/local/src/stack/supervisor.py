@@ -138,7 +138,7 @@ class Supervisor:
             self._console.say(f"  {process.spec.name} is ready")
 
     async def _wait_until_routed(self) -> None:
-        """The gateway checks its upstreams once a second: wait until it has found them all ready."""
+        """The gateway checks its upstreams twice a second: wait until it has found them all ready."""
         gateway = next(it for it in self._processes if it.spec.stage is Stage.GATEWAY)
         for path in ("/health", "/auth/health", "/sync/health", "/products"):
             await self._wait_until(partial(is_healthy, self._plan.gateway_url + path), gateway)
