@@ -387,6 +387,26 @@ class TestEnd:
 
 
 class TestMetrics:
+    def test_few_connections_are_open_at_its_port(self, door: Gateway) -> None:
+        with ExitStack() as stack:
+            address = HOST, door.metrics_port
+            connections = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(200)]
+
+            def ended() -> int:
+                count = 0
+                for connection in connections:
+                    connection.setblocking(False)
+                    try:
+                        count += connection.recv(1) == b""
+                    except BlockingIOError:
+                        continue
+                    except ConnectionResetError:
+                        count += 1
+                return count
+
+            until(lambda: ended() >= 200 - 64)
+            assert door.get("/products").status == 200
+
     def test_prometheus_finds_rates_by_service_and_nothing_else_is_there(self, door: Gateway) -> None:
         door.get("/products")
         door.get("/nothing")

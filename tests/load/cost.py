@@ -53,7 +53,7 @@ def main() -> None:
             )
             print(f"{name:<26}{own:>12.2f}{gateway:>12.2f}{postgres:>15.2f}{1000 / own:>16.0f}", flush=True)
         for name in ("auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway"):
-            print(f"{name:<26}{psutil.Process(launcher.pid(name)).memory_info().rss / 2**20:>9.0f} MiB")
+            print(f"{name:<26}{launcher.serving(name).memory_info().rss / 2**20:>9.0f} MiB")
 
 
 def login(url: str) -> str:

@@ -27,7 +27,7 @@ import httpx
 import psutil
 
 from tests.deploy.report import Report
-from tests.fixtures.stack import Launcher, running
+from tests.fixtures.stack import Launcher, running, serving
 from tests.fixtures.waiting import until
 from tests.load.shapes import SHAPES, Request, Route, Shape
 
@@ -97,7 +97,7 @@ def services(stack: dict[str, Any]) -> dict[str, Service]:
     for process in stack["processes"]:
         name = str(process["name"]).partition("-1")[0]
         if name in ("gateway", "auth", "catalog", "sync-api"):
-            found.setdefault(name, Service(name, process["url"], process["pid"]))
+            found.setdefault(name, Service(name, process["url"], serving(process["pid"]).pid))
     return found
 
 

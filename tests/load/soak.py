@@ -83,7 +83,7 @@ class Soak:
     def _look(self) -> None:
         sample = {}
         for name in PROCESSES:
-            process = psutil.Process(self.launcher.pid(name))
+            process = self.launcher.serving(name)
             # How many kept connections are just idle is chance; one that nobody closes after its other end did is not.
             living = [it for it in process.net_connections("tcp") if it.status == psutil.CONN_ESTABLISHED]
             sample[name] = (process.memory_info().rss / 2**20, process.num_fds() - len(living))

@@ -15,7 +15,7 @@ __all__ = ["bootstrap"]
 Config = dict[str, Any]
 
 TYPE = "type.googleapis.com/envoy.extensions"
-MOST_CONNECTIONS = 8192
+MOST_CONNECTIONS, MOST_OBSERVERS = 8192, 64
 # It fits into the memory that a container has in the chart.
 MOST_HEAP = 180 * 1024 * 1024
 
@@ -32,12 +32,17 @@ def bootstrap(settings: GatewaySettings, folder: Path) -> Config:
         },
         "overload_manager": _overload(),
         "stats_config": {"stats_matcher": telemetry.statistics()},
-        # The pattern for long URLs is long, and still takes a step for each character.
-        "layered_runtime": {
-            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 20_000}}]
-        },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         **telemetry.application_log(settings),
     }
+
+
+_RUNTIME = {
+    # The pattern for long URLs is long, and still takes a step for each character.
+    "re2.max_program_size.error_level": 20_000,
+    "envoy.resource_limits.listener.public.connection_limit": MOST_CONNECTIONS,
+    "envoy.resource_limits.listener.observed.connection_limit": MOST_OBSERVERS,
+}
 
 
 def _observed(settings: GatewaySettings) -> Config:

@@ -34,7 +34,7 @@ SERVICES = (
         # Some are other spellings, which are answered with the right one.
         paths=(
             *("/", "/problems", "/favicon.ico", "/redoc", "/redoc/"),
-            *("/openapi.json", "/openapi.json/", "/health/"),
+            *("/openapi.json", "/openapi.json/", "/health", "/health/"),
         ),
     ),
     Service("auth", 16 * 1024, below=("/auth",), paths=("/.well-known/jwks.json",)),
