@@ -18,6 +18,7 @@ SHARED = (
     "TRUSTED_PROXY_HOPS",
     "TMPDIR",
     "PATH",
+    "PYTHONPATH",
 )
 
 
