@@ -232,6 +232,15 @@ class TestLimits:
             while connection.recv(65536):
                 pass
 
+    def test_headers_have_a_time_of_their_own(self) -> None:
+        def no_other(bootstrap: dict[str, Any]) -> None:
+            fast(bootstrap)
+            [chain] = bootstrap["static_resources"]["listeners"][0]["filter_chains"]
+            chain["filters"][0]["typed_config"] |= {"request_timeout": "0s", "stream_idle_timeout": "0s"}
+
+        with gateway(edit=no_other) as door:
+            assert door.send(b"GET /products HTTP/1.1\r\nHost: x\r\n").problem["status"] == 408
+
     def test_a_body_that_trickles_has_an_end(self, hasty: Gateway) -> None:
         with socket.create_connection((HOST, hasty.port), timeout=15) as connection:
             connection.sendall(b"POST /products HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
