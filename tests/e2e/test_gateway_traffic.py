@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -385,7 +385,11 @@ class TestEnd:
         with gateway() as door:
             [envoy] = door.process.children()
             door.process.kill()
-            until(lambda: not envoy.is_running() or envoy.status() == psutil.STATUS_ZOMBIE)
+            try:
+                until(lambda: not envoy.is_running() or envoy.status() == psutil.STATUS_ZOMBIE)
+            finally:
+                with suppress(psutil.NoSuchProcess):
+                    envoy.kill()
 
     def test_a_wrong_setting_is_told_without_its_value(self) -> None:
         expected = pytest.raises(StackError, match=r"TRUSTED_PROXY_HOPS: must be a whole number from 0 to 8")
