@@ -184,7 +184,7 @@ def test_an_installed_package_far_from_the_repository_can_be_imported(tmp_path: 
     copy = tmp_path / "catalog"
     shutil.copytree(Path(catalog_errors.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    code = "import catalog.docs; print(catalog.docs.__file__, bytes(catalog.docs._readme().body))"
+    code = "import catalog.docs; print(catalog.docs.__file__, catalog.docs._readme())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(copy))
