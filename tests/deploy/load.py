@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +22,14 @@ class Load:
     """An open loop of `rate` requests a second with `token`, from its own thread, between `with` and its end.
 
     70 % read a product, 10 % a list, 10 % create, 10 % replace. `failures` are statuses that were not asked for,
-    broken connections, answers after 10 s and wrong contents; `written` is every acknowledged write.
+    broken connections, answers after 10 s and wrong contents; `written` is every acknowledged write. With `others` a
+    third of all requests is a GET of one of these paths.
     """
 
     client: Client
     token: str
     rate: float = 100.0
+    others: Sequence[str] = ()
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     written: dict[int, str] = field(default_factory=dict)
@@ -71,7 +74,9 @@ class Load:
     async def _one(self, client: httpx.AsyncClient, dice: float) -> None:
         began = time.perf_counter()
         try:
-            if dice < 0.7:
+            if self.others and random.random() < 1 / 3:
+                self._expect(await client.get(random.choice(self.others)), 200, bool)
+            elif dice < 0.7:
                 await self._read(client)
             elif dice < 0.8:
                 answer = await client.get("/products?limit=20")

@@ -81,10 +81,7 @@ def started() -> Iterator[Gateway]:
 
 @pytest.fixture
 def door(started: Gateway) -> Gateway:
-    for service in started.services.values():
-        service.seen.clear()
-        service.healthy = True
-    return started
+    return started.fresh()
 
 
 @pytest.mark.parametrize(("target", "service"), PUBLIC.items())

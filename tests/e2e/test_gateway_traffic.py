@@ -73,10 +73,7 @@ def started() -> Iterator[Gateway]:
 
 @pytest.fixture
 def door(started: Gateway) -> Gateway:
-    for service in started.services.values():
-        service.seen.clear()
-        service.answer = None
-    return started
+    return started.fresh()
 
 
 class TestCompression:
@@ -216,9 +213,14 @@ class TestReplicas:
 
 
 @pytest.fixture(scope="module")
-def hasty() -> Iterator[Gateway]:
-    with gateway(edit=fast) as door:
-        yield door
+def in_a_hurry() -> Iterator[Gateway]:
+    with gateway(edit=fast) as running:
+        yield running
+
+
+@pytest.fixture
+def hasty(in_a_hurry: Gateway) -> Gateway:
+    return in_a_hurry.fresh()
 
 
 class TestLimits:
@@ -231,8 +233,6 @@ class TestLimits:
         ],
     )
     def test_what_does_not_arrive_is_408_and_the_connection_closes(self, hasty: Gateway, begun: bytes) -> None:
-        for service in hasty.services.values():
-            service.seen.clear()
         assert hasty.send(begun).problem["status"] == 408
         assert not hasty.asked()
         with socket.create_connection((HOST, hasty.port), timeout=15) as connection:
@@ -267,7 +267,6 @@ class TestLimits:
         with held() as hold:
             hasty.services["sync"].answer = hold
             answer = hasty.get("/sync/status")
-            hasty.services["sync"].answer = None
         assert answer.problem["status"] == 503
 
     @pytest.mark.parametrize(
@@ -292,7 +291,6 @@ class TestLimits:
         ids=lambda raw: repr(raw[:40]),
     )
     def test_what_is_not_http_is_a_problem(self, hasty: Gateway, raw: bytes) -> None:
-        hasty.services["catalog"].seen.clear()
         answer = hasty.send(raw)
         assert answer.status in (400, 403, 404, 408, 426, 431, 505), answer
         assert answer.problem["status"] == answer.status

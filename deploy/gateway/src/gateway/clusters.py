@@ -4,14 +4,12 @@ import ssl
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.messages import EXTENSIONS, Config, socket_address
 from gateway.settings import Address, GatewaySettings
 
 __all__ = ["ADMIN", "OTLP", "clusters"]
-
-Config = dict[str, Any]
 
 ADMIN, OTLP = "admin", "otlp"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -65,7 +63,6 @@ def _checked(service: str, addresses: Sequence[Address]) -> Config:
         # None is better than one that is not ready.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "ignore_health_on_host_removal": True,
-        "close_connections_on_host_health_failure": False,
     }
 
 
@@ -75,7 +72,6 @@ def _service(name: str, addresses: Sequence[Address]) -> Config:
         "max_pending_requests": MOST_REQUESTS,
         "max_requests": MOST_REQUESTS,
         "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 16},
-        "track_remaining": True,
     }
     return {
         "name": name,
@@ -85,10 +81,10 @@ def _service(name: str, addresses: Sequence[Address]) -> Config:
         "connect_timeout": "0.25s",
         "circuit_breakers": {"thresholds": [threshold]},
         "per_connection_buffer_limit_bytes": 65536,
-        "load_assignment": _endpoints(name, map(_socket_address, addresses)),
+        "load_assignment": _endpoints(name, (socket_address(it.host, it.port) for it in addresses)),
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http_protocol_options": {}},
                 # Below the 75 s of the services, so that nothing is written into a connection they just closed.
                 "common_http_protocol_options": {"idle_timeout": "30s"},
@@ -102,7 +98,7 @@ def _discovery(addresses: Iterable[Address]) -> Config:
         return {"type": "STATIC"}
     # A name stands for the addresses of all replicas; it is looked up so often that a new one is soon used.
     lookups = {
-        "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
+        "@type": f"{EXTENSIONS}.clusters.dns.v3.DnsCluster",
         "dns_lookup_family": "V4_PREFERRED",
         "dns_refresh_rate": "1s",
         "dns_failure_refresh_rate": {"base_interval": "0.5s", "max_interval": "1s"},
@@ -127,7 +123,7 @@ def _otlp(endpoint: str) -> Config:
     tls = {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "@type": f"{EXTENSIONS}.transport_sockets.tls.v3.UpstreamTlsContext",
             "sni": address.host,
             "common_tls_context": {
                 "validation_context": {
@@ -141,7 +137,7 @@ def _otlp(endpoint: str) -> Config:
         "name": OTLP,
         **_discovery([address]),
         "connect_timeout": "1s",
-        "load_assignment": _endpoints(OTLP, [_socket_address(address)]),
+        "load_assignment": _endpoints(OTLP, [socket_address(address.host, address.port)]),
         **({"transport_socket": tls} if secure else {}),
     }
 
@@ -149,7 +145,3 @@ def _otlp(endpoint: str) -> Config:
 def _endpoints(name: str, addresses: Iterable[Config]) -> Config:
     endpoints = [{"endpoint": {"address": address}} for address in addresses]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
-
-
-def _socket_address(address: Address) -> Config:
-    return {"socket_address": {"address": address.host, "port_value": address.port}}

@@ -4,17 +4,14 @@ All ways to run the product have the same one, but for the addresses of the serv
 """
 
 from pathlib import Path
-from typing import Any
 
 from gateway import clusters, filters, telemetry
-from gateway.listener import address, network_filter, public
+from gateway.listener import network_filter, public
+from gateway.messages import EXTENSIONS, Config, socket_address
 from gateway.settings import GatewaySettings
 
 __all__ = ["bootstrap"]
 
-Config = dict[str, Any]
-
-TYPE = "type.googleapis.com/envoy.extensions"
 MOST_CONNECTIONS, MOST_OBSERVERS = 8192, 64
 # It fits into the memory that a container has in the chart.
 MOST_HEAP = 180 * 1024 * 1024
@@ -65,7 +62,7 @@ def _observed(settings: GatewaySettings) -> Config:
     }
     return {
         "name": "observed",
-        "address": address(settings.host, settings.metrics_port),
+        "address": socket_address(settings.host, settings.metrics_port),
         "ignore_global_conn_limit": True,
         "filter_chains": [{"filters": [network_filter(manager)]}],
     }
@@ -90,14 +87,14 @@ def _overload() -> Config:
             {
                 "name": heap,
                 "typed_config": {
-                    "@type": f"{TYPE}.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                    "@type": f"{EXTENSIONS}.resource_monitors.fixed_heap.v3.FixedHeapConfig",
                     "max_heap_size_bytes": MOST_HEAP,
                 },
             },
             {
                 "name": connections,
                 "typed_config": {
-                    "@type": f"{TYPE}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "@type": f"{EXTENSIONS}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
                     "max_active_downstream_connections": MOST_CONNECTIONS,
                 },
             },

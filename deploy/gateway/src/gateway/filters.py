@@ -3,12 +3,10 @@
 from typing import Any
 
 from gateway import routes
+from gateway.messages import EXTENSIONS, Config, set_header
 
-__all__ = ["router", "set_header", "through"]
+__all__ = ["router", "through"]
 
-Config = dict[str, Any]
-
-TYPE = "type.googleapis.com/envoy.extensions"
 REQUEST_ID = r"[A-Za-z0-9._-]{1,64}"
 COMPRESSED = r"(application/(problem\+)?json|(text|application)/javascript|text/(html|css|plain)|image/svg\+xml)(;.*)?"
 # A product's body that is compressed has a tag of its own (RFC 9110 8.8.3.3), still a strong one, so that a client may
@@ -36,14 +34,21 @@ end
 """
 
 
+# The fastest level of each; the one that stands first is chosen for clients that take both.
+LIBRARIES: dict[str, Config] = {
+    "zstd": {"compression_level": 1},
+    "gzip": {"compression_level": "COMPRESSION_LEVEL_1", "memory_level": 5, "window_bits": 12},
+}
+
+
 def through() -> list[Config]:
-    return [_request_ids(), _buffer(), _tags(), *map(_compressor, ("zstd", "gzip")), router()]
+    return [_request_ids(), _buffer(), _tags(), *map(_compressor, LIBRARIES), router()]
 
 
 def _request_ids() -> Config:
     """An id that is too long or has other characters is replaced."""
     mutation = {
-        "@type": f"{TYPE}.filters.http.header_mutation.v3.HeaderMutation",
+        "@type": f"{EXTENSIONS}.filters.http.header_mutation.v3.HeaderMutation",
         "mutations": {"request_mutations": [{"append": set_header("x-request-id", "%UNIQUE_ID%")}]},
     }
     return _unless(_has("x-request-id", REQUEST_ID), "envoy.filters.http.header_mutation", mutation)
@@ -51,12 +56,12 @@ def _request_ids() -> Config:
 
 def _unless(predicate: Config, name: str, config: Config) -> Config:
     """A filter that is left out of requests that `predicate` matches."""
-    skip = {"@type": f"{TYPE}.filters.common.matcher.action.v3.SkipFilter"}
+    skip = {"@type": f"{EXTENSIONS}.filters.common.matcher.action.v3.SkipFilter"}
     on_match = {"action": {"name": "skip", "typed_config": skip}}
     return {
         "name": f"some-{name}",
         "typed_config": {
-            "@type": f"{TYPE}.common.matching.v3.ExtensionWithMatcher",
+            "@type": f"{EXTENSIONS}.common.matching.v3.ExtensionWithMatcher",
             "extension_config": {"name": name, "typed_config": config},
             "xds_matcher": {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": on_match}]}},
         },
@@ -78,24 +83,19 @@ def _buffer() -> Config:
 
 def _tags() -> Config:
     coded = [_has("accept-encoding", ".*(gzip|zstd).*"), *(_has(it, ".*-(gzip|zstd).*") for it in CONDITIONS)]
-    script = {"@type": f"{TYPE}.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": TAGS}}
+    script = {"@type": f"{EXTENSIONS}.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": TAGS}}
     return _unless({"not_matcher": {"or_matcher": {"predicate": coded}}}, "envoy.filters.http.lua", script)
 
 
 def _compressor(coding: str) -> Config:
-    options: Config = {"gzip": {"compression_level": "COMPRESSION_LEVEL_1", "memory_level": 5, "window_bits": 12}}.get(
-        coding, {"compression_level": 1}
-    )
-    library = {
-        "name": coding,
-        "typed_config": {"@type": f"{TYPE}.compression.{coding}.compressor.v3.{coding.title()}"} | options,
-    }
+    kind = {"@type": f"{EXTENSIONS}.compression.{coding}.compressor.v3.{coding.title()}"}
+    library = {"name": coding, "typed_config": kind | LIBRARIES[coding]}
     response = {
         "common_config": {"min_content_length": 1024, "content_type_matcher": {"safe_regex": {"regex": COMPRESSED}}},
         "weaken_etag_on_compress": True,
     }
     config = {
-        "@type": f"{TYPE}.filters.http.compressor.v3.Compressor",
+        "@type": f"{EXTENSIONS}.filters.http.compressor.v3.Compressor",
         "compressor_library": library,
         "response_direction_config": response,
         "choose_first": True,
@@ -108,8 +108,7 @@ def router() -> Config:
 
 
 def _http_filter(name: str, kind: str, **options: Any) -> Config:
-    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{TYPE}.filters.http.{kind}"} | options}
-
-
-def set_header(name: str, value: str) -> Config:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {
+        "name": f"envoy.filters.http.{name}",
+        "typed_config": {"@type": f"{EXTENSIONS}.filters.http.{kind}"} | options,
+    }

@@ -1,17 +1,12 @@
 """Where clients connect: limits, addresses, request ids, the routes, and TLS if there is a certificate."""
 
 from pathlib import Path
-from typing import Any
 
 from gateway import filters, problems, routes, telemetry
-from gateway.filters import set_header
+from gateway.messages import EXTENSIONS, Config, set_header, socket_address
 from gateway.settings import GatewaySettings
 
-__all__ = ["address", "network_filter", "public", "secrets"]
-
-Config = dict[str, Any]
-
-TYPE = "type.googleapis.com/envoy.extensions"
+__all__ = ["network_filter", "public", "secrets"]
 
 
 def public(settings: GatewaySettings, folder: Path) -> Config:
@@ -20,7 +15,7 @@ def public(settings: GatewaySettings, folder: Path) -> Config:
         chain["transport_socket"] = _tls(folder)
     return {
         "name": "public",
-        "address": address(settings.host, settings.port),
+        "address": socket_address(settings.host, settings.port),
         "per_connection_buffer_limit_bytes": 65536,
         "tcp_backlog_size": 4096,
         "connection_balance_config": {"exact_balance": {}},
@@ -57,7 +52,7 @@ def _connections(settings: GatewaySettings) -> Config:
         "preserve_external_request_id": True,
         "request_id_extension": {
             "typed_config": {
-                "@type": f"{TYPE}.request_id.uuid.v3.UuidRequestIdConfig",
+                "@type": f"{EXTENSIONS}.request_id.uuid.v3.UuidRequestIdConfig",
                 "pack_trace_reason": False,
                 "use_request_id_for_trace_sampling": False,
             }
@@ -95,7 +90,7 @@ def _tls(folder: Path) -> Config:
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
-            "@type": f"{TYPE}.transport_sockets.tls.v3.DownstreamTlsContext",
+            "@type": f"{EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext",
             "common_tls_context": {
                 "alpn_protocols": ["h2", "http/1.1"],
                 "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
@@ -110,7 +105,7 @@ def secrets(certificate: Path, key: Path) -> Config:
     return {
         "resources": [
             {
-                "@type": f"{TYPE}.transport_sockets.tls.v3.Secret",
+                "@type": f"{EXTENSIONS}.transport_sockets.tls.v3.Secret",
                 "name": "server",
                 "tls_certificate": {
                     "certificate_chain": {"filename": str(certificate)},
@@ -123,9 +118,5 @@ def secrets(certificate: Path, key: Path) -> Config:
 
 
 def network_filter(manager: Config) -> Config:
-    kind = f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    kind = f"{EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": {"@type": kind} | manager}
-
-
-def address(host: str, port: int) -> Config:
-    return {"socket_address": {"address": host, "port_value": port}}

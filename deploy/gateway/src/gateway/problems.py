@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-__all__ = ["REQUEST_ID", "local_replies"]
+from gateway.messages import Config, set_header
 
-Config = dict[str, Any]
+__all__ = ["REQUEST_ID", "local_replies"]
 
 # The id of the answer: its header is set first.
 REQUEST_ID = "%RESP(X-REQUEST-ID):64%"
@@ -48,16 +48,16 @@ def _mappers(problem: Problem, origins: Sequence[str]) -> Iterator[Config]:
     """For a request of a page that may read the answer, for any other, and for what was no whole request."""
     reply = {"status_code": problem.status, "body_format_override": _body(problem)}
     statuses = [_status("GE", problem.first), _status("LE", problem.last)]
-    headers = [_header("Cache-Control", "no-store")]
+    headers = [set_header("Cache-Control", "no-store")]
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append(_header("Retry-After", "1"))
-    theirs, made = (_header("X-Request-ID", value) for value in ("%REQ(X-REQUEST-ID):64%", "%UNIQUE_ID%"))
+        headers.append(set_header("Retry-After", "1"))
+    theirs, made = (set_header("X-Request-ID", value) for value in ("%REQ(X-REQUEST-ID):64%", "%UNIQUE_ID%"))
     for origin in origins:
         cors = [
-            _header("Access-Control-Allow-Origin", origin),
-            _header("Access-Control-Allow-Credentials", "true"),
-            _header("Access-Control-Expose-Headers", EXPOSED),
-            _header("Vary", "Origin"),
+            set_header("Access-Control-Allow-Origin", origin),
+            set_header("Access-Control-Allow-Credentials", "true"),
+            set_header("Access-Control-Expose-Headers", EXPOSED),
+            set_header("Vary", "Origin"),
         ]
         allowed = _all(*statuses, _IDENTIFIED, _has("origin", string_match={"exact": origin}))
         yield {"filter": allowed, **reply, "headers_to_add": [*headers, theirs, *cors]}
@@ -91,7 +91,3 @@ _IDENTIFIED = _has("x-request-id", present_match=True)
 def _status(comparison: str, status: int) -> Config:
     value = {"default_value": status, "runtime_key": "gateway.none"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
-
-
-def _header(name: str, value: str) -> Config:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from gateway.messages import EXTENSIONS, Config
 
 __all__ = ["HEALTH", "SERVICES", "routes"]
 
-Config = dict[str, Any]
-
-FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+FILTERS = f"{EXTENSIONS}.filters.http"
 GET = {"name": ":method", "string_match": {"exact": "GET"}}
 MAX_URL = 8 * 1024
 # Seconds. Nothing that a service does takes longer; a stream (Server-Sent Events) sends at least a comment as often.
@@ -116,9 +115,7 @@ def _retry(conditions: str) -> Config:
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                },
+                "typed_config": {"@type": f"{EXTENSIONS}.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
             }
         ],
         "host_selection_retry_max_attempts": "3",

@@ -1,15 +1,11 @@
 """What the gateway tells of itself: log lines, spans, and which of Envoy's statistics are kept."""
 
-from typing import Any
-
 from gateway import clusters, problems
+from gateway.messages import EXTENSIONS, Config
 from gateway.settings import GatewaySettings
 
 __all__ = ["PUBLIC", "access_log", "application_log", "statistics", "tracing"]
 
-Config = dict[str, Any]
-
-TYPE = "type.googleapis.com/envoy.extensions"
 PUBLIC = "gateway"
 """The name of the clients' connections in Envoy's statistics."""
 _LOG_LINE = {"time": "%Y-%m-%dT%H:%M:%S.%e+00:00", "level": "%l", "service": "gateway", "logger": "%n", "message": "%j"}
@@ -46,12 +42,12 @@ def access_log(settings: GatewaySettings) -> Config:
             "extension_filter": {
                 "name": "envoy.access_loggers.extension_filters.cel",
                 "typed_config": {
-                    "@type": f"{TYPE}.access_loggers.filters.cel.v3.ExpressionFilter",
+                    "@type": f"{EXTENSIONS}.access_loggers.filters.cel.v3.ExpressionFilter",
                     "expression": "response.code_details != 'via_upstream'",
                 },
             }
         },
-        "typed_config": {"@type": f"{TYPE}.access_loggers.stream.v3.StdoutAccessLog", "log_format": form},
+        "typed_config": {"@type": f"{EXTENSIONS}.access_loggers.stream.v3.StdoutAccessLog", "log_format": form},
     }
 
 
