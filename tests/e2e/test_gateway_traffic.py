@@ -208,8 +208,8 @@ class TestReplicas:
                 connection = stack.enter_context(socket.create_connection((HOST, door.port)))
                 connection.sendall(b"GET /products HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: len(door.services["catalog"].seen) == 4)
-            # While the others are still held.
             assert door.get("/products").problem["status"] == 503
+            assert len(door.services["catalog"].seen) == 4, "it was refused, and did not wait for an answer"
 
 
 @pytest.fixture(scope="module")
