@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from stack.specs import PROGRAMS
+from stack.services import PROGRAMS
 
 __all__ = ["PAGE", "PROCESSES", "Metric", "metrics", "page"]
 

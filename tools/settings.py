@@ -14,15 +14,15 @@ from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from common.settings import ServiceSettings
-from stack.plan import SETTINGS as SERVICES
 from stack.servers.gateway import SHARED as LAUNCHED_GATEWAY
+from stack.services import SETTINGS as SERVICES
 from stack.settings import Settings as LauncherSettings
 
 __all__ = [
+    "COMPOSE_PASSWORDS",
     "EXAMPLE",
     "PAGE",
     "SERVICES",
-    "ComposeSettings",
     "GatewaySettings",
     "Setting",
     "declared",
@@ -46,9 +46,8 @@ PAGE_HEAD = """\
 Written by `make settings` from the declarations in the code.
 
 Settings are environment variables with the same names in `make`, docker compose and the chart, where they are in
-`global.settings` and in the `settings` of `auth`, `catalog` and `sync`. `make run` and docker compose also read a
-file `.env`, which may be a copy of `.env.example`. A value of the environment wins over one in the file, and an empty
-one is the default.
+`global.settings` and in the `settings` of each service. `make run` and docker compose also read a file `.env`, which
+may be a copy of `.env.example`. A value of the environment wins over one in the file, and an empty one is the default.
 """
 
 
@@ -70,20 +69,6 @@ class GatewaySettings(BaseModel):
         "plain HTTP. User 65532 must be able to read this and the next.",
     )
     tls_key: str = Field("", description="The file of its private key.")
-
-
-class ComposeSettings(BaseModel):
-    """What docker-compose.yml alone reads."""
-
-    postgres_password: str = Field(
-        "",
-        description="PostgreSQL's superuser. This and the next are letters and digits; PostgreSQL takes them when its "
-        "volume is made.",
-    )
-    auth_db_password: str = Field("", description="The role of auth.")
-    catalog_db_password: str = Field("", description="The role of catalog.")
-    sync_db_password: str = Field("", description="The role of sync.")
-    redis_password: str = Field("", description="Redis.")
 
 
 class Setting(NamedTuple):
@@ -130,6 +115,18 @@ class Setting(NamedTuple):
         return ", ".join([*found, *(["docker compose"] if composed else [])])
 
 
+# What docker-compose.yml alone reads.
+COMPOSE_PASSWORDS = [
+    Setting(name, "", {"description": description})
+    for name, description in {
+        "POSTGRES_PASSWORD": "PostgreSQL's superuser. This and the next are letters and digits; PostgreSQL takes them "
+        "when its volume is made.",
+        **{f"{service.upper()}_DB_PASSWORD": f"The role of {service}." for service in SERVICES},
+        "REDIS_PASSWORD": "Redis.",
+    }.items()
+]
+
+
 def declared(kind: type[Any]) -> list[Setting]:
     """The fields of `kind` that have a description, in their order."""
     fields: Iterable[Any] = kind.model_fields.values() if issubclass(kind, BaseModel) else dataclasses.fields(kind)
@@ -165,7 +162,7 @@ def groups() -> Iterator[tuple[str, list[Setting]]]:
         wired += [setting for setting in new if setting.schema.get("wired")]
         if own := [setting for setting in new if setting not in wired]:
             yield title, own
-    yield "Passwords of docker compose", declared(ComposeSettings)
+    yield "Passwords of docker compose", COMPOSE_PASSWORDS
     yield "Set for each process by make, docker compose and the chart", wired
 
 

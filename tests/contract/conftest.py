@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stack.servers.postgres import PostgresServer
-from stack.specs import SERVICES
+from stack.services import SERVICES
 from tests.fixtures.databases import migrate
 from tests.fixtures.processes import SECRET, inherited
 from tests.fixtures.stack import folder

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from gateway import settings as gateway_settings
 
-from stack import specs
+from stack.services import SERVICES as MODULES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -106,7 +106,7 @@ def test_what_the_images_take_from_the_clone_is_readable_for_their_users() -> No
     assert all(re.search(r"^RUN chmod (0644|-R a\+rX) /", stage, re.M) for stage in copying)
 
 
-@pytest.mark.parametrize("module", specs.SERVICES)
+@pytest.mark.parametrize("module", MODULES)
 def test_every_command_is_one_that_its_service_knows(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=60)
     known = re.search(r"\{([a-z,-]+)\}", done.stdout)

@@ -15,9 +15,10 @@ from gateway import routes as gateway_routes
 
 from common.settings import ServiceSettings
 from stack import credentials
-from stack.plan import SETTINGS, Plan
+from stack.plan import Plan
 from stack.run_dir import RunDir
 from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
+from stack.services import APIS, SETTINGS
 from stack.settings import load
 from tests.contract.test_settings import PROMISED
 from tests.fixtures.stack import folder
@@ -221,11 +222,10 @@ def test_the_same_paths_are_public(kind: str) -> None:
 
 def gateway_paths() -> set[tuple[str, str]]:
     """(path, service): a path with a star below it, or one alone; what lies below a star of its service is left out."""
-    components = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
     found = {
-        *((path, components[service]) for path, service in gateway_routes.HEALTH.items()),
-        *((path, components[it.name]) for it in gateway_routes.SERVICES for path in (*it.paths, *it.below)),
-        *((f"{path}/*", components[it.name]) for it in gateway_routes.SERVICES for path in it.below),
+        *((it.health, APIS[it.name]) for it in gateway_routes.SERVICES),
+        *((path, APIS[it.name]) for it in gateway_routes.SERVICES for path in (*it.paths, *it.below)),
+        *((f"{path}/*", APIS[it.name]) for it in gateway_routes.SERVICES for path in it.below),
     }
     return {(path, to) for path, to in found if path.endswith("*") or (f"{path.rpartition('/')[0]}/*", to) not in found}
 

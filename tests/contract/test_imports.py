@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.specs import SERVICES
+from stack.services import SERVICES
 
 OWN = {*SERVICES, "common", "imports", "stack"}
 # Who uses the contract of imports.

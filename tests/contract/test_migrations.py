@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 
 from stack.servers.postgres import PostgresServer
-from stack.specs import SERVICES
+from stack.services import SERVICES
 from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
 

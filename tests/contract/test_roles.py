@@ -11,7 +11,7 @@ from psycopg import sql
 
 from stack.servers.postgres import BOOTSTRAP_SQL, PostgresServer
 from stack.servers.postgres_install import postgres_account, programs
-from stack.specs import SERVICES
+from stack.services import SERVICES
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [(own, other) for own in SERVICES for other in SERVICES if own != other]
@@ -47,7 +47,7 @@ def refused(server: PostgresServer, service: str, statement: sql.Composed | sql.
 def bootstrap(server: PostgresServer, **passwords: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for service in SERVICES:
-            password = passwords.get(service) or getattr(server.credentials, service)
+            password = passwords.get(service) or server.credentials.roles[service]
             connection.execute("SELECT set_config(%s, %s, false)", [f"bootstrap.{service}_password", password])
         connection.execute(BOOTSTRAP_SQL.read_bytes())
 

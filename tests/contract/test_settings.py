@@ -14,7 +14,7 @@ from gateway import settings as gateway
 import tools.settings
 from common.settings import ServiceSettings, load_settings
 from stack import settings as launcher
-from stack.specs import PROGRAMS, SERVICES
+from stack.services import PROGRAMS, SERVICES
 from tests.fixtures.processes import inherited
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ PROMISED = {
     "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "EXTERNAL_API_PROVIDER", "EXTERNAL_API_URL", "BACKEND_CORS_ORIGINS",
     "SYNC_INTERVAL_MINUTES", "ADMIN_REGISTRATION", "APP_ENV", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT",
 }  # fmt: skip
-PASSWORDS = {setting.name for setting in tools.settings.declared(tools.settings.ComposeSettings)}
+PASSWORDS = {setting.name for setting in tools.settings.COMPOSE_PASSWORDS}
 LAUNCHERS = {setting.name for setting in tools.settings.declared(launcher.Settings)}
 REQUIRED = {
     "DATABASE_URL": "postgresql://role:bYq4@host/products",

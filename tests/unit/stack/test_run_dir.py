@@ -7,6 +7,7 @@ import pytest
 from stack import credentials
 from stack.errors import StackError
 from stack.run_dir import RunDir, read_json, write_json
+from stack.services import SERVICES
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ class TestCredentials:
         assert credentials.load(run_dir) == made
         assert run_dir.secrets_file.stat().st_mode & 0o777 == 0o600
         assert len(made.secret_key) >= 32
-        assert len({made.postgres, made.auth, made.catalog, made.sync, made.valkey}) == 5
+        assert len({made.postgres, *made.roles.values(), made.valkey}) == len(SERVICES) + 2
 
     def test_those_of_the_environment_win_and_are_not_kept(self, run_dir: RunDir) -> None:
         stored = credentials.load(run_dir)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gateway.messages import EXTENSIONS, Config
 
-__all__ = ["HEALTH", "SERVICES", "routes"]
+__all__ = ["SERVICES", "routes"]
 
 FILTERS = f"{EXTENSIONS}.filters.http"
 GET = {"name": ":method", "string_match": {"exact": "GET"}}
@@ -16,10 +16,16 @@ IDLE, WHOLE, STREAM_IDLE = 10, 60, 120
 
 @dataclass(frozen=True)
 class Service:
-    """Its public paths: `below` with all that is below them, and single `paths`. Bodies are of `body` bytes at most."""
+    """Its public paths: `below` with all that is below them, and single `paths`. Bodies are of `body` bytes at most.
+
+    `upstream` is its address unless a setting says otherwise. `health` is answered by it, ready or not, so by addresses
+    that nobody checks.
+    """
 
     name: str
+    upstream: str
     body: int
+    health: str
     below: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 
@@ -28,7 +34,9 @@ class Service:
 SERVICES = (
     Service(
         "catalog",
-        128 * 1024,
+        "catalog:8000",
+        body=128 * 1024,
+        health="/health",
         below=("/products", "/docs"),
         # Some are other spellings, which are answered with the right one.
         paths=(
@@ -36,11 +44,16 @@ SERVICES = (
             *("/openapi.json", "/openapi.json/", "/health", "/health/"),
         ),
     ),
-    Service("auth", 16 * 1024, below=("/auth",), paths=("/.well-known/jwks.json",)),
-    Service("sync", 16 * 1024, below=("/sync",)),
+    Service(
+        "auth",
+        "auth:8000",
+        body=16 * 1024,
+        health="/auth/health",
+        below=("/auth",),
+        paths=("/.well-known/jwks.json",),
+    ),
+    Service("sync", "sync-api:8000", body=16 * 1024, health="/sync/health", below=("/sync",)),
 )
-# Answered by a service itself, ready or not, so by addresses that nobody checks.
-HEALTH = {"/health": "catalog", "/auth/health": "auth", "/sync/health": "sync"}
 
 # A service gets the path as it was sent. What it, or a proxy, could read as another path is nobody's.
 AMBIGUOUS = r"(?i).*(\.\.|//|/\.(/|$)|/\.;|\\|%2e|%2f|%5c|%25|%00).*"
@@ -52,7 +65,7 @@ def routes() -> list[Config]:
         _refusal({"connect_matcher": {}}, 403),
         _refusal({"prefix": "/", "headers": [_header(":path", _longer_than(MAX_URL))]}, 414),
         _refusal({"safe_regex": {"regex": AMBIGUOUS}}, 404),
-        *(_health(path, service) for path, service in HEALTH.items()),
+        *(_health(service) for service in SERVICES),
         *(route for service in SERVICES for route in _routes_of(service)),
         _refusal({"prefix": "/"}, 404),
     ]
@@ -77,8 +90,9 @@ def _route(service: Service, match: Config, action: Config) -> Config:
     return {"name": name, "match": match, "route": action, "typed_per_filter_config": filters}
 
 
-def _health(path: str, service: str) -> Config:
-    return {"name": path, "match": {"path": path}, "route": _action(f"{service}-health", None)}
+def _health(service: Service) -> Config:
+    path = service.health
+    return {"name": path, "match": {"path": path}, "route": _action(f"{service.name}-health", None)}
 
 
 def _action(cluster: str, retry: Config | None, whole: int = WHOLE, idle: int = IDLE) -> Config:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
+from gateway.routes import SERVICES
+
 __all__ = ["Address", "GatewaySettings", "SettingsError", "load"]
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
-    """`upstreams` has the addresses of auth, catalog and sync. Without `tls` (certificate, key) it speaks plain HTTP.
+    """`upstreams` has the addresses of each service. Without `tls` (certificate, key) it speaks plain HTTP.
 
     TRUSTED_PROXY_HOPS is how many proxies stand before it, of which each adds an address to X-Forwarded-For; with 0
     its peer is the client, whatever the header says.
@@ -58,15 +60,12 @@ def load(environ: Mapping[str, str]) -> GatewaySettings:
             faults.append(f"{name}: {error}")
             return parse(default)
 
+    services = sorted(SERVICES, key=lambda it: it.name)
     settings = GatewaySettings(
         host=read("HOST", "127.0.0.1", str),
         port=read("PORT", "8000", _whole(0, 65535)),
         metrics_port=read("METRICS_PORT", "9100", _whole(0, 65535)),
-        upstreams={
-            "auth": read("AUTH_UPSTREAMS", "auth:8000", _addresses),
-            "catalog": read("CATALOG_UPSTREAMS", "catalog:8000", _addresses),
-            "sync": read("SYNC_UPSTREAMS", "sync-api:8000", _addresses),
-        },
+        upstreams={it.name: read(f"{it.name.upper()}_UPSTREAMS", it.upstream, _addresses) for it in services},
         origins=read("BACKEND_CORS_ORIGINS", "", _origins),
         trusted_proxy_hops=read("TRUSTED_PROXY_HOPS", "0", _whole(0, 8)),
         drain_seconds=read("DRAIN_SECONDS", "0", _number(0, 60)),

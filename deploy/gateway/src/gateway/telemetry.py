@@ -2,6 +2,7 @@
 
 from gateway import clusters, problems
 from gateway.messages import EXTENSIONS, Config
+from gateway.routes import SERVICES
 from gateway.settings import GatewaySettings
 
 __all__ = ["PUBLIC", "access_log", "application_log", "statistics", "tracing"]
@@ -74,9 +75,10 @@ def tracing(settings: GatewaySettings) -> Config:
 
 def statistics() -> Config:
     """Enough to see rates, errors and latencies by cluster and listener; without it there are three times as many."""
+    names = "|".join(sorted(service.name for service in SERVICES))
     kept = (
         rf"http\.{PUBLIC}\.downstream_(cx|rq)_.*",
-        r"cluster\.(auth|catalog|sync|otlp)\.(upstream_(rq|cx)|membership|health_check|outlier_detection|circuit_br).*",
+        rf"cluster\.({names}|otlp)\.(upstream_(rq|cx)|membership|health_check|outlier_detection|circuit_br).*",
         r"(cluster_manager|listener\.(admin|.*8000)|server|overload|tracing)\..*",
         rf"http\.{PUBLIC}\.(tracing|rq_total|no_route).*",
     )

@@ -5,13 +5,12 @@ import sys
 
 from stack import commands, settings
 from stack.errors import StackError
-from stack.specs import SERVICES
+from stack.services import SERVICES
 
-EPILOG = """environment (or .env): PORT (8000), RUN_DIR (.run), REPLICAS_AUTH, REPLICAS_CATALOG, REPLICAS_SYNC_API,
-REPLICAS_SYNC_WORKER, REPLICAS_SYNC_SCHEDULER (1), EXTERNAL_API_URL (the bundled stand-in for DummyJSON),
-POSTGRES_URL and REDIS_URL (servers of your own; POSTGRES_URL is that of an owner or superuser of the database, where
-roles and schemas are created), with --dev also DEBUG=catalog (a debugger may attach to 127.0.0.1:5678);
-all other variables are passed on to the services."""
+EPILOG = f"""environment (or .env): PORT (8000), RUN_DIR (.run), {", ".join(map(str, settings.REPLICAS))} (1),
+EXTERNAL_API_URL (the bundled stand-in for DummyJSON), POSTGRES_URL and REDIS_URL (servers of your own; POSTGRES_URL is
+that of an owner or superuser of the database, where roles and schemas are created), with --dev also DEBUG=catalog (a
+debugger may attach to 127.0.0.1:5678); all other variables are passed on to the services."""
 COMMANDS = {
     "up": commands.up,
     "start": commands.start,

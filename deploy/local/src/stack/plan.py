@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from auth.settings import AuthSettings
-from catalog.settings import CatalogSettings
-from common.settings import ServiceSettings, faults_of
+from common.settings import faults_of
 from stack import ROOT
 from stack.credentials import Credentials
 from stack.errors import StackError
@@ -17,9 +15,9 @@ from stack.run_dir import RunDir
 from stack.servers import gateway
 from stack.servers.postgres import ExternalPostgres, PostgresServer
 from stack.servers.valkey import ValkeyServer
+from stack.services import APIS, PROGRAMS, SETTINGS
 from stack.settings import Settings
-from stack.specs import PROGRAMS, ProcessSpec, Stage
-from sync.settings import SyncSettings
+from stack.specs import ProcessSpec, Stage
 
 __all__ = ["DEBUG_PORT", "Plan"]
 
@@ -42,7 +40,6 @@ HELD_BACK = (
     "SYNC_CLIENT_SECRET",
     "PROMETHEUS_MULTIPROC_DIR",
 )
-SETTINGS: dict[str, type[ServiceSettings]] = {"auth": AuthSettings, "catalog": CatalogSettings, "sync": SyncSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +102,9 @@ class Plan:
 
     def servers(self) -> list[ProcessSpec]:
         """What needs no database, and so is started first."""
-        upstreams = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
         ports = {
             service: [http for name, (http, _) in self.ports.items() if _kind(name) == kind]
-            for service, kind in upstreams.items()
+            for service, kind in APIS.items()
         }
         given = self.settings.environment
         proxy = gateway.spec(*self.gateway_ports, ports, pretty=self.pretty, environment=given)
@@ -124,7 +120,7 @@ class Plan:
         return ProcessSpec(name=f"{service}-migrate", argv=argv, env=self.environment(service), stage=Stage.API)
 
     def environment(self, service: str) -> dict[str, str]:
-        """The environment of every process of `service` (auth, catalog or sync), without its own ports."""
+        """The environment of every process of `service`, without its own ports."""
         given = {name: value for name, value in self.settings.environment.items() if not _is_held_back(name)}
         fixed = {
             "HOST": HOST,
@@ -139,26 +135,20 @@ class Plan:
         }
         if self.reload:
             given = {"LOG_LEVEL": "debug"} | given
-        return given | fixed | self._own(service, given)
+        wired = self._wired(given).items()
+        return given | fixed | {name: value for name, value in wired if name.lower() in SETTINGS[service].model_fields}
 
-    def _own(self, service: str, given: Mapping[str, str]) -> dict[str, str]:
-        auth_url, catalog_url = (f"http://{HOST}:{self.ports[name][0]}" for name in ("auth", "catalog"))
+    def _wired(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What a service gets if it has a setting of this name."""
         return {
-            "auth": {
-                "SECRET_KEY": self.credentials.secret_key,
-                "SYNC_CLIENT_SECRET": self.credentials.sync_client_secret,
-                "ADMIN_REGISTRATION": given.get("ADMIN_REGISTRATION") or "first",
-            },
-            "catalog": {"AUTH_URL": auth_url},
-            "sync": {
-                "AUTH_URL": auth_url,
-                "CATALOG_URL": catalog_url,
-                "SYNC_CLIENT_SECRET": self.credentials.sync_client_secret,
-                "EXTERNAL_API_PROVIDER": given.get("EXTERNAL_API_PROVIDER") or "dummyjson",
-                "EXTERNAL_API_URL": self.settings.external_api_url or _dummyjson_url(self.dummyjson_port),
-                "SYNC_INTERVAL_MINUTES": given.get("SYNC_INTERVAL_MINUTES") or "30",
-            },
-        }[service]
+            **{f"{service.upper()}_URL": f"http://{HOST}:{self.ports[api][0]}" for service, api in APIS.items()},
+            "SECRET_KEY": self.credentials.secret_key,
+            "SYNC_CLIENT_SECRET": self.credentials.sync_client_secret,
+            "ADMIN_REGISTRATION": given.get("ADMIN_REGISTRATION") or "first",
+            "EXTERNAL_API_PROVIDER": given.get("EXTERNAL_API_PROVIDER") or "dummyjson",
+            "EXTERNAL_API_URL": self.settings.external_api_url or _dummyjson_url(self.dummyjson_port),
+            "SYNC_INTERVAL_MINUTES": given.get("SYNC_INTERVAL_MINUTES") or "30",
+        }
 
     def _service(self, name: str, port: int, metrics_port: int) -> ProcessSpec:
         program = PROGRAMS[_kind(name)]

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from stack.errors import StackError
-from stack.specs import PROGRAMS, Stage
+from stack.services import PROGRAMS
+from stack.specs import Stage
 
-__all__ = ["REPLICATED", "Settings", "load"]
+__all__ = ["REPLICAS", "REPLICATED", "Settings", "load"]
 
 REPLICATED = tuple(PROGRAMS)
 REPLICAS: list[JsonValue] = [f"REPLICAS_{name.upper().replace('-', '_')}" for name in REPLICATED]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
-__all__ = ["PROGRAMS", "SERVICES", "Account", "ProcessSpec", "Program", "Stage"]
+__all__ = ["Account", "ProcessSpec", "Stage"]
 
 PR_SET_PDEATHSIG = 1
 # Looked up at import: between fork and exec nothing may be loaded.
@@ -29,26 +29,6 @@ class Stage(IntEnum):
     DUMMYJSON = 5
     REDIS = 6
     POSTGRES = 7
-
-
-class Program(NamedTuple):
-    """`python -m service command`, and how many seconds it gets to stop."""
-
-    service: str
-    command: str
-    stage: Stage
-    grace: float
-
-
-# The processes of the services, each of which may have replicas.
-PROGRAMS = {
-    "auth": Program("auth", "serve", Stage.API, 3.0),
-    "catalog": Program("catalog", "serve", Stage.API, 3.0),
-    "sync-api": Program("sync", "serve", Stage.API, 3.0),
-    "sync-worker": Program("sync", "work", Stage.WORKER, 4.0),
-    "sync-scheduler": Program("sync", "schedule", Stage.SCHEDULER, 2.0),
-}
-SERVICES = tuple(dict.fromkeys(program.service for program in PROGRAMS.values()))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import psutil
 from stack.plan import Plan
 from stack.process import SupervisedProcess
 from stack.run_dir import RunDir, read_json, write_json
-from stack.specs import SERVICES
+from stack.services import SERVICES
 
 __all__ = ["clear", "read_pids", "read_stack", "stop_orphans", "write_environments", "write_pids", "write_stack"]
 

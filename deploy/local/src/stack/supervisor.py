@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from gateway import routes
 
 from stack import state
 from stack.console import Console
@@ -140,7 +141,7 @@ class Supervisor:
     async def _wait_until_routed(self) -> None:
         """The gateway checks its upstreams twice a second: wait until it has found them all ready."""
         gateway = next(it for it in self._processes if it.spec.stage is Stage.GATEWAY)
-        for path in ("/health", "/auth/health", "/sync/health", "/products"):
+        for path in (*(it.health for it in routes.SERVICES), "/products"):
             await self._wait_until(partial(is_healthy, self._plan.gateway_url + path), gateway)
 
     async def _first_sync(self) -> dict[str, Any]:

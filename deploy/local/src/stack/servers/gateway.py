@@ -30,7 +30,7 @@ def spec(
     pretty: bool,
     environment: Mapping[str, str],
 ) -> ProcessSpec:
-    """`upstreams` holds the ports of auth, catalog and sync. Raises StackError where there is no Envoy."""
+    """`upstreams` holds the ports of each service. Raises StackError where there is no Envoy."""
     if find_spec("envoy") is None:
         raise StackError("there is no Envoy for this platform; use docker compose instead: make up")
     addresses = {

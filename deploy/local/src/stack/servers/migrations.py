@@ -7,7 +7,7 @@ from typing import Any
 
 from stack import ROOT
 from stack.run_dir import read_json, write_json
-from stack.specs import SERVICES
+from stack.services import SERVICES
 
 __all__ = ["MigrationState"]
 

@@ -17,7 +17,8 @@ from stack.ports import HOST, Ports
 from stack.run_dir import RunDir, write_private
 from stack.servers.postgres_install import PostgresInstall, clean_environment
 from stack.servers.standalone import Standalone
-from stack.specs import SERVICES, ProcessSpec, Stage
+from stack.services import SERVICES
+from stack.specs import ProcessSpec, Stage
 
 __all__ = ["BOOTSTRAP_SQL", "DATABASE", "ExternalPostgres", "PostgresServer"]
 
@@ -61,7 +62,7 @@ class PostgresServer:
 
     def url(self, service: str | None = None, database: str = DATABASE) -> str:
         role = f"{service}_svc" if service else "postgres"
-        password = getattr(self.credentials, service or "postgres")
+        password = self.credentials.roles[service] if service else self.credentials.postgres
         return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
 
     def prepare(self) -> None:
@@ -136,7 +137,7 @@ class PostgresServer:
             return []
 
     def _bootstrap_digest(self) -> str:
-        passwords = (getattr(self.credentials, service) for service in SERVICES)
+        passwords = (self.credentials.roles[service] for service in SERVICES)
         return hashlib.sha256("\0".join((BOOTSTRAP_SQL.read_text("utf-8"), *passwords)).encode()).hexdigest()
 
 
@@ -161,7 +162,7 @@ class ExternalPostgres:
         if service is None:
             return self._owner_url
         parts = urlsplit(self._owner_url)
-        login = f"{service}_svc:{quote(getattr(self.credentials, service), safe='')}"
+        login = f"{service}_svc:{quote(self.credentials.roles[service], safe='')}"
         return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
 
     def bootstrap(self) -> None:
@@ -178,7 +179,6 @@ class ExternalPostgres:
 
 def _bootstrap(connection: Any, secrets: credentials.Credentials) -> None:
     """Run bootstrap.sql with the passwords of `secrets`; running it again changes nothing."""
-    for service in SERVICES:
-        name, password = f"bootstrap.{service}_password", getattr(secrets, service)
-        connection.execute("SELECT set_config(%s, %s, false)", [name, password])
+    for service, password in secrets.roles.items():
+        connection.execute("SELECT set_config(%s, %s, false)", [f"bootstrap.{service}_password", password])
     connection.execute(BOOTSTRAP_SQL.read_bytes())
