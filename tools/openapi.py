@@ -1,28 +1,19 @@
 """Writes the one OpenAPI document of all services, which catalog serves: `python -m tools.openapi`."""
 
 import json
-from importlib import resources
+from collections.abc import Iterator
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-import auth.app
-import auth.settings
-import catalog.app
-import catalog.settings
-import sync.app
-import sync.settings
 from common import __version__
 from common.web.openapi import HEADERS, response_headers
+from stack.services import SETTINGS
 
 __all__ = ["PATH", "merged", "rendered"]
 
 PATH = Path(str(resources.files("catalog") / "openapi.json"))
-TAGS = {
-    "auth": "Accounts, sessions and tokens.",
-    "products": "The catalog. Reading needs no token.",
-    "sync": "Runs that pull products from external APIs.",
-    "health": "Readiness of each service.",
-}
+HEALTH_TAG = {"name": "health", "description": "Readiness of each service."}
 DESCRIPTION = """\
 Products mirrored from external APIs, edited by admins, served to clients.
 
@@ -35,7 +26,7 @@ Every error is `application/problem+json` (RFC 9457) with a `request_id`, which 
 is answered with 405, and `Allow` names those that it does.
 """
 # Values that only let the apps be composed; nothing connects.
-SETTINGS = {
+VALUES = {
     "database_url": "postgresql://nobody@127.0.0.1/nothing",
     "redis_url": "redis://127.0.0.1/0",
     "secret_key": "-" * 16 + "for the document" + "-" * 16,
@@ -48,7 +39,9 @@ def merged() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     security: dict[str, Any] = {}
+    tags: list[dict[str, str]] = []
     for document in _documents():
+        tags += document["tags"]
         paths |= document["paths"]
         components = document.get("components", {})
         schemas |= components.get("schemas", {})
@@ -69,20 +62,16 @@ def merged() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         # Operations that need a token say so themselves.
         "security": [],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "tags": [*tags, HEALTH_TAG],
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items())), "headers": HEADERS, "securitySchemes": security},
     }
 
 
-def _documents() -> list[dict[str, Any]]:
+def _documents() -> Iterator[dict[str, Any]]:
     """The OpenAPI document of each service, which does not have its internal routes."""
-    services = [
-        auth.app.build(auth.settings.AuthSettings(**SETTINGS)),  # type: ignore[arg-type]
-        catalog.app.build(catalog.settings.CatalogSettings(**SETTINGS)),  # type: ignore[arg-type]
-        sync.app.build(sync.settings.SyncSettings(**SETTINGS)),  # type: ignore[arg-type]
-    ]
-    return [service.api.openapi() for service in services]
+    for service, kind in SETTINGS.items():
+        yield import_module(f"{service}.app").build(kind.model_validate(VALUES)).api.openapi()
 
 
 def _completed(status: str, answer: dict[str, Any]) -> dict[str, Any]:

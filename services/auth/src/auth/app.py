@@ -61,4 +61,5 @@ def build(settings: AuthSettings, *, clock: Callable[[], float] = time.time) -> 
         await redis.aclose()
         await db.close()
 
-    return create_app("auth", settings, [routes.router], lifespan, checks)
+    tags = [{"name": "auth", "description": "Accounts, sessions and tokens."}]
+    return create_app("auth", settings, [routes.router], lifespan, checks, openapi_tags=tags)

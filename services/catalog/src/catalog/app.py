@@ -60,4 +60,5 @@ def build(settings: CatalogSettings) -> Service:
         checks,
         internal=internal,
         middleware=[Middleware(PlainReads, reads)],
+        openapi_tags=[{"name": "products", "description": "The catalog. Reading needs no token."}],
     )

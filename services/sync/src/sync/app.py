@@ -48,4 +48,12 @@ def build(settings: SyncSettings) -> Service:
             await redis.aclose()
             await db.close()
 
-    return create_app("sync", settings, [routes.router], lifespan, checks, health_report=SyncHealthReport)
+    return create_app(
+        "sync",
+        settings,
+        [routes.router],
+        lifespan,
+        checks,
+        health_report=SyncHealthReport,
+        openapi_tags=[{"name": "sync", "description": "Runs that pull products from external APIs."}],
+    )

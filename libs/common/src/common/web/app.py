@@ -62,16 +62,19 @@ def create_app(
     health_report: Any = health.HealthReport,
     internal: InternalRoutes | None = None,
     middleware: Sequence[Middleware] = (),
+    openapi_tags: list[dict[str, str]] | None = None,
 ) -> Service:
     """Compose a service. `lifespan` yields the state of `common.web.state`; `middleware` is of the public routes.
 
-    `health_report` is the schema of what /health answers, for a service whose checks have facts of their own.
+    `health_report` is the schema of what /health answers, for a service whose checks have facts of their own;
+    `openapi_tags` says in the OpenAPI document what its routes are about.
     """
     if settings.faults:
         from common import faults
 
         faults.install(settings.faults)
     api = _application(name, settings, [*routers, health.router(checks, health_report)], lifespan, middleware)
+    api.openapi_tags = openapi_tags
     internal_api = _application(name, settings, internal.routers) if internal else None
     asgi: ASGIApp = DeadlineMiddleware(api)
     if internal and internal_api:
