@@ -1,7 +1,7 @@
 {{/*
 What pods have in common. Most of these take a dict: root; component; process, as "products-api.process" gives it; and
-where needed service (whose settings it gets: auth, catalog or sync), env (more variables, as YAML), image (if it is not
-that of the services), metrics (true: Prometheus scrapes it).
+where needed service (whose settings it gets), env (more variables, as YAML), image (if it is not that of the services),
+metrics (true: Prometheus scrapes it).
 */}}
 
 {{/* The values of a process as JSON: list defaults, values that differ from them. */}}

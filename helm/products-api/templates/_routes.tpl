@@ -1,19 +1,24 @@
-{{/* What the bundled gateway leads to: the names of the services, and the component that serves each. */}}
-{{- define "products-api.upstreams" -}}
-{auth: auth, catalog: catalog, sync: sync-api}
+{{/* The services, as files/services.yaml declares them. */}}
+{{- define "products-api.services" -}}
+{{ .Files.Get "files/services.yaml" }}
 {{- end }}
 
-{{/* The public paths and who serves them: the whole of what is reachable from outside. */}}
+{{/* As JSON, of all services: components; apis, those that answer requests; migrations; the keys of their passwords. */}}
+{{- define "products-api.names" -}}
+{{- $components := list }}{{ $apis := list }}{{ $migrations := list }}{{ $passwords := list -}}
+{{- range $service, $it := include "products-api.services" . | fromYaml -}}
+{{- $components = concat $components $it.components }}{{ $apis = append $apis (first $it.components) -}}
+{{- $migrations = append $migrations (printf "migrate-%s" $service) -}}
+{{- $passwords = append $passwords (printf "%s_DB_PASSWORD" (upper $service)) -}}
+{{- end -}}
+{{- dict "components" $components "apis" $apis "migrations" $migrations "passwords" $passwords | toJson -}}
+{{- end }}
+
+{{/* The public rules of the services that are deployed, each with the component that it leads to. */}}
 {{- define "products-api.routes" -}}
-{{- if .Values.auth.enabled }}
-- {component: auth, prefixes: [/auth], paths: [/.well-known/jwks.json]}
+{{- range $service, $it := include "products-api.services" . | fromYaml }}
+{{- range (get $.Values $service).enabled | ternary $it.public list }}
+- {{ set . "component" (first $it.components) | toJson }}
 {{- end }}
-{{- if .Values.catalog.enabled }}
-- {component: catalog, prefixes: [/products, /docs], paths: [/, /problems, /favicon.ico, /redoc, /openapi.json, /health]}
-{{- /* Other spellings, which are answered with the right one. In a rule of their own, since a rule has at most 8. */}}
-- {component: catalog, prefixes: [], paths: [/redoc/, /openapi.json/, /health/]}
-{{- end }}
-{{- if .Values.sync.enabled }}
-- {component: sync-api, prefixes: [/sync], paths: []}
 {{- end }}
 {{- end }}

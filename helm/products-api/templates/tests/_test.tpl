@@ -13,13 +13,9 @@ annotations:
 {{/* Where the services are that this release has. */}}
 {{- define "products-api.testEnvironment" -}}
 {{- $name := include "products-api.fullname" . -}}
-{{- if .Values.auth.enabled }}
-- {name: AUTH, value: "http://{{ $name }}-auth:8000"}
+{{- range $service, $it := include "products-api.services" . | fromYaml }}
+{{- if (get $.Values $service).enabled }}
+- {name: {{ upper $service }}, value: "http://{{ $name }}-{{ first $it.components }}:8000"}
 {{- end }}
-{{- if .Values.catalog.enabled }}
-- {name: CATALOG, value: "http://{{ $name }}-catalog:8000"}
-{{- end }}
-{{- if .Values.sync.enabled }}
-- {name: SYNC, value: "http://{{ $name }}-sync-api:8000"}
 {{- end }}
 {{- end }}
