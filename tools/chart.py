@@ -6,12 +6,13 @@ What a value means is said in the comments of values.yaml; what a setting may be
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from tools.settings import groups
+from tools.settings import SERVICES, groups
 
 __all__ = ["README", "SCHEMA", "Value", "described", "rendered", "values"]
 
@@ -20,6 +21,22 @@ README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 MARK = "<!-- values -->\n"
 _SETTINGS = {setting.name: setting for _, group in groups() for setting in group}
+# The schema of each service, whose settings and words are added; some have more.
+_SERVICE: dict[str, Any] = {
+    "enabled": {"type": "boolean"},
+    "settings": {"type": "object", "additionalProperties": False},
+    "settingsFrom": {"$ref": "#/$defs/settingsFrom"},
+    "database": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "url": {"type": "string", "pattern": r"^(postgres(ql(\+psycopg)?)?://.+)?$"},
+            "existingSecret": {"$ref": "#/$defs/name"},
+            "key": {"$ref": "#/$defs/key"},
+        },
+    },
+    "api": {"$ref": "#/$defs/process"},
+}
 KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w.-]+):")
 
 
@@ -115,14 +132,17 @@ def settings(text: str) -> dict[str, list[str]]:
 
 
 def described(schema: str, text: str) -> str:
-    """The schema with the limits of settings, and the meaning of each value as its description.
+    """The schema with all services and the limits of settings, and the meaning of each value as its description.
 
     A definition that several values share keeps the words of the first; what is in no comment has its own.
     """
     document = json.loads(schema)
     for owner, names in settings(text).items():
-        limits = {name: _SETTINGS[name].limits for name in names}
-        document["properties"][owner]["properties"]["settings"]["properties"] = limits
+        whole = {"type": "object", "additionalProperties": False, "properties": {}}
+        properties = document["properties"].setdefault(owner, whole)["properties"]
+        if owner in SERVICES:
+            properties |= deepcopy(_SERVICE)
+        properties["settings"]["properties"] = {name: _SETTINGS[name].limits for name in names}
     done: set[int] = set()
     for value in values(text):
         node = document
