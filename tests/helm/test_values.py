@@ -124,6 +124,15 @@ def test_the_descriptions_are_those_of_the_comments() -> None:
     assert len({it["properties"]["url"]["description"] for it in by_service}) == 3
 
 
+def test_a_service_that_the_schema_does_not_know_is_added_to_it() -> None:
+    text = (CHART / "values.yaml").read_text("utf-8")
+    others = {name: node for name, node in SCHEMA["properties"].items() if name != "catalog"}
+    added = json.loads(described(json.dumps(SCHEMA | {"properties": others}), text))["properties"]["catalog"]
+    whole = SCHEMA["properties"]["catalog"]
+    kept = {name: node for name, node in whole["properties"].items() if name != "global"}
+    assert added == whole | {"properties": kept}
+
+
 def test_values_that_an_upgrade_takes_over_from_subcharts_are_accepted() -> None:
     """`--reuse-values` merges the old chart's values into them, and helm gave each subchart a place of its own."""
     helped: dict[str, Any] = {name: {"global": DEFAULTS["global"]} for name in ("auth", "catalog", "sync", "service")}
