@@ -24,26 +24,25 @@ the port in networkPolicy; no peers mean anywhere.
   to:
     {{- include "products-api.peers" (list $root $component) | nindent 4 }}
 {{- else }}
-{{- with get $root.Values.networkPolicy $component }}
+{{ include "products-api.egressElsewhere" (get $root.Values.networkPolicy $component) }}
+{{- end }}
+{{- end }}
+
+{{/* Egress to what is not of this release: its port and peers. */}}
+{{- define "products-api.egressElsewhere" -}}
+{{- with . -}}
 - ports: [{port: {{ .port }}, protocol: TCP}]
   {{- with .peers }}
   to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-{{- end }}
 {{- end }}
 {{- end }}
 
 {{/* Egress to the collector of spans, if there is one. */}}
 {{- define "products-api.egressToCollector" -}}
 {{- if .Values.global.settings.OTEL_EXPORTER_OTLP_ENDPOINT }}
-{{- with .Values.networkPolicy.tracing }}
-- ports: [{port: {{ .port }}, protocol: TCP}]
-  {{- with .peers }}
-  to:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-{{- end }}
+{{ include "products-api.egressElsewhere" .Values.networkPolicy.tracing }}
 {{- end }}
 {{- end }}
 
@@ -54,6 +53,14 @@ the port in networkPolicy; no peers mean anywhere.
   to:
     {{- toYaml . | nindent 4 }}
 {{- end }}
+{{- end }}
+
+{{/* Egress of every process of a service: to PostgreSQL, Redis, the collector and DNS. */}}
+{{- define "products-api.egressOfServices" -}}
+{{ include "products-api.egress" (list . "postgres" 5432) }}
+{{ include "products-api.egress" (list . "redis" 6379) }}
+{{ include "products-api.egressToCollector" . }}
+{{ include "products-api.egressToDNS" . }}
 {{- end }}
 
 {{/* Ingress to an API from its clients, which come by a gateway, and from `helm test`. */}}

@@ -1,12 +1,7 @@
-{{/* The services, as files/services.yaml declares them. */}}
-{{- define "products-api.services" -}}
-{{ .Files.Get "files/services.yaml" }}
-{{- end }}
-
-{{/* As JSON, of all services: components; apis, those that answer requests; migrations; the keys of their passwords. */}}
+{{/* Names of all services, as JSON: components; apis, those that answer requests; migrations; passwords, keys of Secrets. */}}
 {{- define "products-api.names" -}}
 {{- $components := list }}{{ $apis := list }}{{ $migrations := list }}{{ $passwords := list -}}
-{{- range $service, $it := include "products-api.services" . | fromYaml -}}
+{{- range $service, $it := .Files.Get "files/services.yaml" | fromYaml -}}
 {{- $components = concat $components $it.components }}{{ $apis = append $apis (first $it.components) -}}
 {{- $migrations = append $migrations (printf "migrate-%s" $service) -}}
 {{- $passwords = append $passwords (printf "%s_DB_PASSWORD" (upper $service)) -}}
@@ -16,7 +11,7 @@
 
 {{/* The public rules of the services that are deployed, each with the component that it leads to. */}}
 {{- define "products-api.routes" -}}
-{{- range $service, $it := include "products-api.services" . | fromYaml }}
+{{- range $service, $it := .Files.Get "files/services.yaml" | fromYaml }}
 {{- range (get $.Values $service).enabled | ternary $it.public list }}
 - {{ set . "component" (first $it.components) | toJson }}
 {{- end }}

@@ -13,9 +13,7 @@ kubelet joins a password with the rest of its URL.
 {{- $name := include "products-api.fullname" .root }}
 {{- $values := get .root.Values .service }}
 {{- $data := dict "HOST" "0.0.0.0" "PORT" "8000" "METRICS_PORT" "9100" }}
-{{- if ne .service "auth" }}
-{{- $_ := set $data "AUTH_URL" (printf "http://%s-auth:8000" $name) }}
-{{- end }}
+{{- if ne .service "auth" }}{{ $_ := set $data "AUTH_URL" (printf "http://%s-auth:8000" $name) }}{{ end }}
 {{- if eq .service "sync" }}
 {{- $_ := set $data "CATALOG_URL" (printf "http://%s-catalog:8000" $name) }}
 {{- if $values.provider.enabled }}

@@ -13,7 +13,7 @@ annotations:
 {{/* Where the services are that this release has. */}}
 {{- define "products-api.testEnvironment" -}}
 {{- $name := include "products-api.fullname" . -}}
-{{- range $service, $it := include "products-api.services" . | fromYaml }}
+{{- range $service, $it := .Files.Get "files/services.yaml" | fromYaml }}
 {{- if (get $.Values $service).enabled }}
 - {name: {{ upper $service }}, value: "http://{{ $name }}-{{ first $it.components }}:8000"}
 {{- end }}
