@@ -188,10 +188,11 @@ class TestOperations:
         assert "Location" in OPERATIONS["POST /sync/trigger"]["responses"]["202"]["headers"]
 
     def test_tags_are_described_and_auth_stands_first(self) -> None:
-        assert [tag["name"] for tag in DOCUMENT["tags"]] == ["auth", "products", "sync", "health"]
+        names = [tag["name"] for tag in DOCUMENT["tags"]]
+        assert (names[0], names[-1]) == ("auth", "health")
         assert all(tag["description"] for tag in DOCUMENT["tags"])
         used = {tag for operation in OPERATIONS.values() for tag in operation["tags"]}
-        assert used == {tag["name"] for tag in DOCUMENT["tags"]}
+        assert used == set(names)
 
     @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if "requestBody" in operation])
     def test_the_body_has_an_example(self, name: str) -> None:

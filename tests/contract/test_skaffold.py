@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stack.services import APIS, PROGRAMS
 from tests.fixtures.pages import BLOCKS
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,8 @@ class TestRendered:
                 listening.update((name, int(it["value"])) for it in environment if it["name"] == "DEBUGPY_PORT")
         forwards = patches("debug")["/portForward/-"]
         assert {it["resourceName"]: it["port"] for it in forwards} == listening
-        assert sorted(it["localPort"] for it in forwards) == sorted(listening.values()) == [5678, 5679, 5680]
+        ports = list(range(5678, 5678 + len(APIS)))
+        assert sorted(it["localPort"] for it in forwards) == sorted(listening.values()) == ports
 
 
 @pytest.mark.skipif(shutil.which("skaffold") is None, reason="skaffold is not on PATH")
@@ -166,7 +168,7 @@ class TestSkaffold:
         deployments = [it for it in manifests if it["kind"] == "Deployment"]
         watched = {it["metadata"]["name"] for it in deployments if "'livenessProbe'" in str(it)}
         # With dev a process that fails waits for the next save.
-        processes = set() if "dev" in profiles else {"auth", "catalog", "sync-api", "sync-worker", "sync-scheduler"}
+        processes = set() if "dev" in profiles else PROGRAMS.keys()
         assert watched == {f"products-api-{it}" for it in {*processes, "gateway"}}
 
     @staticmethod

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from gateway.settings import Address, load
 
+from stack.services import APIS
 from tests.helm.render import SHAPES, Manifest, given, named, only, pods, render
 
-COMPONENTS = {"auth": "auth", "catalog": "catalog", "sync": "sync-api"}
 GIVEN = {name: yaml.safe_load(path.read_text("utf-8")) for name, path in SHAPES.items()}
 WITH_GATEWAY = [name for name, values in GIVEN.items() if values.get("gateway", {}).get("enabled", True)]
 WITHOUT = [name for name in SHAPES if name not in WITH_GATEWAY]
@@ -27,7 +27,7 @@ def environment(manifests: list[Manifest]) -> dict[str, str]:
 def hops(manifests: list[Manifest]) -> set[str]:
     """What the services get."""
     maps = named(manifests, "ConfigMap")
-    return {maps[service]["data"]["TRUSTED_PROXY_HOPS"] for service in COMPONENTS}
+    return {maps[service]["data"]["TRUSTED_PROXY_HOPS"] for service in APIS}
 
 
 @pytest.mark.parametrize("shape", WITH_GATEWAY)
@@ -35,13 +35,13 @@ def test_each_service_has_a_name_for_all_of_its_pods(shape: str) -> None:
     manifests = render(shape)
     services = {it["metadata"]["name"]: it["spec"] for it in only(manifests, "Service")}
     upstreams = load(environment(manifests) | {"TLS_CERTIFICATE": "", "TLS_KEY": ""}).upstreams
-    assert upstreams.keys() == COMPONENTS.keys()
+    assert upstreams.keys() == APIS.keys()
     for service, addresses in upstreams.items():
         (address,) = addresses
         spec = services[address.host]
         # Its addresses are the pods', ready or not, so that the port is the container's.
         assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
-        assert spec["selector"]["app.kubernetes.io/component"] == COMPONENTS[service]
+        assert spec["selector"]["app.kubernetes.io/component"] == APIS[service]
         assert [it["port"] for it in spec["ports"]] == [address.port] == [8000]
 
 

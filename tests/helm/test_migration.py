@@ -5,6 +5,7 @@ import re
 from itertools import combinations
 from typing import Any
 
+from stack.services import SERVICES
 from tests.helm.render import CHART, Manifest, given, only, render
 
 
@@ -21,7 +22,7 @@ def names(*arguments: str) -> dict[str, str]:
 
 
 def test_each_service_has_one_job_that_is_no_hook() -> None:
-    assert jobs().keys() == {"auth", "catalog", "sync"}
+    assert jobs().keys() == set(SERVICES)
     for service, job in jobs().items():
         pod = job["spec"]["template"]["spec"]
         assert pod["containers"][0]["args"] == ["python", "-m", service, "migrate"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stack import services
 from tests.helm.render import CHART, SHAPES, Manifest, component, given, named, only, pods, render
 from tests.helm.schemas import faults
 from tools.chart import values as documented
@@ -15,10 +16,10 @@ from tools.chart import values as documented
 INSTANCE = {"app.kubernetes.io/name": "products-api", "app.kubernetes.io/instance": "shop"}
 Way = tuple[str, str, str]
 
-APIS = ("auth", "catalog", "sync-api")
-PROCESSES = (*APIS, "sync-worker", "sync-scheduler")
+APIS = tuple(services.APIS.values())
+PROCESSES = tuple(services.PROGRAMS)
 SCRAPED = (*PROCESSES, "gateway")
-JOBS = ("migrate-auth", "migrate-catalog", "migrate-sync")
+JOBS = tuple(f"migrate-{service}" for service in services.SERVICES)
 OURS = {*PROCESSES, *JOBS, "test", "gateway", "dummyjson", "postgres", "redis"}
 OUTSIDE = ("0.0.0.0/0", "::/0")
 
@@ -27,10 +28,10 @@ def ways(sources: tuple[str, ...], targets: tuple[str, ...], *ports: int | str) 
     return {(source, target, str(port)) for source, target, port in product(sources, targets, ports)}
 
 
-# What all shapes with all three services have.
+# What all shapes with all services have.
 ALWAYS = (
     ways(("test",), APIS, 8000)
-    | ways(("catalog", "sync-api", "sync-worker", "sync-scheduler"), ("auth",), 8000)
+    | ways(tuple(it for it in PROCESSES if it != "auth"), ("auth",), 8000)
     | ways(("sync-worker",), ("catalog",), 8000)
     | ways(("monitoring",), PROCESSES, 9100)
     | ways((*PROCESSES, *JOBS, "test"), ("kube-system",), 53, "53/UDP")
@@ -159,10 +160,7 @@ def test_no_port_of_external_apis_is_no_port_at_all() -> None:
 def test_a_policy_is_written_beside_its_component() -> None:
     """Whoever reads a component's file sees its policy; only what is denied to all stands alone."""
     files = {path.stem for path in (CHART / "templates").glob("*.yaml") if "kind: NetworkPolicy" in path.read_text()}
-    assert files == {
-        "auth", "catalog", "sync-api", "sync-worker", "sync-scheduler", "gateway", "dummyjson", "postgres", "redis",
-        "migrations", "networkpolicy",
-    }  # fmt: skip
+    assert files == {*PROCESSES, "gateway", "dummyjson", "postgres", "redis", "migrations", "networkpolicy"}
 
 
 @pytest.mark.parametrize("store", [("postgres", 5432), ("redis", 6379)])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stack import services
 from tests.helm.render import (
     CHART,
     DEFAULTS,
@@ -20,9 +21,9 @@ from tests.helm.render import (
     render,
 )  # fmt: skip
 
-APIS = {"auth", "catalog", "sync-api"}
-HEADLESS = {"sync-worker", "sync-scheduler"}
-JOBS = {"migrate-auth", "migrate-catalog", "migrate-sync"}
+APIS = set(services.APIS.values())
+HEADLESS = services.PROGRAMS.keys() - APIS
+JOBS = {f"migrate-{service}" for service in services.SERVICES}
 STORES = {"postgres", "redis"}
 GIVEN = {"wait", "proxy"}
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["appVersion"]

@@ -2,11 +2,12 @@
 
 import re
 
+from stack import services
 from tests.helm.render import CHART, named, only, render
 
 FOR_SERVICES = 100 - 3
-APIS = ("auth", "catalog", "sync-api")
-BACKGROUND = ("sync-worker", "sync-scheduler")
+APIS = set(services.APIS.values())
+BACKGROUND = services.PROGRAMS.keys() - APIS
 TEXT = (CHART / "ci/02-production-values.yaml").read_text("utf-8")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stack.services import SERVICES
 from tests.helm.render import CHART, given, only, pods, render
 from tools.chart import README, rendered, values
 
@@ -43,7 +44,7 @@ def test_the_cluster_has_the_roles_and_secrets_that_the_values_name() -> None:
         it for it in EXAMPLES if "auth" in it and "database" in it["auth"] and "url" in it["auth"]["database"]
     )
     roles = {it["name"]: it["passwordSecret"]["name"] for it in cluster["spec"]["managed"]["roles"]}
-    for service in ("auth", "catalog", "sync"):
+    for service in SERVICES:
         database = example[service]["database"]
         host = f"{cluster['metadata']['name']}-rw:5432/{cluster['spec']['bootstrap']['initdb']['database']}"
         assert database["url"].startswith(f"postgresql://{service}_svc:$(DATABASE_PASSWORD)@{host}")

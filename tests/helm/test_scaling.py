@@ -6,14 +6,15 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stack import services
 from sync.gauges import SyncGauges
 from sync.monitoring import Monitor
 from sync.settings import SyncSettings
 from tests.helm.render import SHAPES, given, named, only, pods, render
 
-APIS = {"auth", "catalog", "sync-api"}
+APIS = set(services.APIS.values())
 SERVING = APIS | {"gateway"}
-BACKGROUND = {"sync-worker", "sync-scheduler", "dummyjson"}
+BACKGROUND = services.PROGRAMS.keys() - APIS | {"dummyjson"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
+from stack.services import PROGRAMS, SERVICES
 from tests.helm.render import CHART, SHAPES, Manifest, containers, given, helm, only, pods, render
 
-KEYS = {
-    "SECRET_KEY", "SYNC_CLIENT_SECRET", "POSTGRES_PASSWORD", "AUTH_DB_PASSWORD", "CATALOG_DB_PASSWORD",
-    "SYNC_DB_PASSWORD", "REDIS_PASSWORD",
-}  # fmt: skip
+KEYS = {"SECRET_KEY", "SYNC_CLIENT_SECRET", "POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+KEYS |= {f"{service.upper()}_DB_PASSWORD" for service in SERVICES}
 PLAIN = "plain-for-show"
-SERVICES = ("auth", "catalog", "sync")
 
 
 def installed(shape: str, *arguments: str) -> tuple[list[Manifest], str]:
@@ -128,7 +126,7 @@ def checksums(values: dict[str, Any]) -> dict[str, str | None]:
 
 
 SYNC = {"sync-api", "sync-worker", "sync-scheduler", "migrate-sync"}
-ALL = {"auth", "migrate-auth", "catalog", "migrate-catalog", *SYNC}
+ALL = {*PROGRAMS, *(f"migrate-{service}" for service in SERVICES)}
 
 
 @pytest.mark.parametrize(

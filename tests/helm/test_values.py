@@ -9,6 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from stack.services import SERVICES
 from tests.helm.render import CHART, DEFAULTS, SHAPES, given, helm, refusal
 from tools.chart import described
 from tools.chart import values as documented
@@ -120,8 +121,8 @@ def test_the_descriptions_are_those_of_the_comments() -> None:
     schema = (CHART / "values.schema.json").read_text("utf-8")
     assert described(schema, (CHART / "values.yaml").read_text("utf-8")) == schema, "run: make chart"
     # A value that has a place of its own has its own words.
-    by_service = [SCHEMA["properties"][name]["properties"]["database"] for name in ("auth", "catalog", "sync")]
-    assert len({it["properties"]["url"]["description"] for it in by_service}) == 3
+    by_service = [SCHEMA["properties"][name]["properties"]["database"] for name in SERVICES]
+    assert len({it["properties"]["url"]["description"] for it in by_service}) == len(SERVICES)
 
 
 def test_a_service_that_the_schema_does_not_know_is_added_to_it() -> None:

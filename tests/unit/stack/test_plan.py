@@ -9,6 +9,7 @@ from stack import credentials
 from stack.plan import Plan
 from stack.run_dir import RunDir
 from stack.servers.postgres import PostgresServer
+from stack.services import PROGRAMS
 from stack.settings import load
 from stack.specs import ProcessSpec, Stage
 from stack.status import products_row
@@ -39,7 +40,7 @@ def test_replicas_are_numbered_and_all_ports_differ(run_dir: RunDir) -> None:
 
     names = [spec.name for spec in specs]
     assert {"catalog", "catalog-2", "catalog-3", "sync-worker", "sync-worker-2"} < set(names)
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == len(PROGRAMS) + 3 + 4
     ports = [port for pair in plan.ports.values() for port in pair]
     assert isinstance(plan.postgres, PostgresServer)
     assert plan.redis
