@@ -2,7 +2,7 @@
 
 Each kind has a sample that is in full use. A file that names the sample has to be edited for another one of its kind,
 so it must be on the list, and the list is no longer than its goal. Prose and tests of behaviour are not counted, and
-what `make` writes is not edited by hand.
+what `make` writes is not edited by hand. For a service there is no sample: a file that names all of them lists them.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from stack.services import SERVICES
 from tests.fixtures.pages import PAGES, ROOT
 
 GENERATED = (
@@ -54,14 +55,28 @@ KINDS = (
         optional="tests/contract/test_openapi.py",
     ),
 )
+MOST_FILES_OF_A_SERVICE = 15
+# These name all services for what only those do, such as who calls whom: there one line that names all is a list.
+NO_LISTS = (
+    "deploy/local/src/stack/servers/postgres_install.py",
+    "helm/products-api/ci/03-everything-values.yaml",
+    *(f"helm/products-api/templates/{name}" for name in ("_settings.tpl", "catalog.yaml", "sync-worker.yaml")),
+    "helm/products-api/templates/validate.yaml",
+    *("libs/common/src/common/settings.py", "libs/common/src/common/web/tokens.py"),
+)
+# What the product is said to be; and what has no use without just these three.
+PHRASES = ("auth, catalog and sync", "and .Values.auth.enabled .Values.catalog.enabled .Values.sync.enabled")
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.heading)
 
 
 def listed(heading: str) -> list[list[str]]:
     """The numbered steps of a list, each with the files that it names."""
-    section = PAGES["docs/architecture.md"].partition(f"### {heading}\n")[2].partition("\n### ")[0]
-    steps = re.findall(r"^\d\. (.+(?:\n   .+)*)", section, re.MULTILINE)
-    return [re.findall(r"`((?:\w+/)+[\w*./-]+|[\w-]+\.yml)`", step.partition(": ")[0]) for step in steps]
+    steps = re.findall(r"^\d+\. (.+(?:\n   .+)*)", section(heading), re.MULTILINE)
+    return [re.findall(r"`((?:\w+/)+[\w*./-]+|[\w-]+\.(?:yml|yaml|toml))`", step.partition(": ")[0]) for step in steps]
+
+
+def section(heading: str) -> str:
+    return PAGES["docs/architecture.md"].partition(f"### {heading}\n")[2].partition("\n### ")[0]
 
 
 def naming(kind: Kind, root: Path, files: list[str]) -> set[str]:
@@ -70,6 +85,19 @@ def naming(kind: Kind, root: Path, files: list[str]) -> set[str]:
     left_out = (*GENERATED, *NOT_COUNTED, kind.optional)
     counted = [file for file in files if not any(fnmatch(file, it) for it in left_out)]
     return {file for file in counted if pattern.search((root / file).read_text("utf-8", "replace"))}
+
+
+def listing_services(root: Path, files: list[str]) -> set[str]:
+    """The files that name all services, however spelled: not a service's own, nor generated, nor prose, nor tests."""
+    left_out = (*GENERATED, "*.md", "services/*", "docs/*", "tests/*")
+    patterns = [re.compile(rf"(?<![a-z]){name}(?![a-z])", re.IGNORECASE) for name in SERVICES]
+    found = set()
+    for file in files:
+        if not any(fnmatch(file, it) for it in left_out):
+            text = re.sub("|".join(map(re.escape, PHRASES)), "", (root / file).read_text("utf-8", "replace"))
+            parts = text.splitlines() if file in NO_LISTS else [text]
+            found |= {file for part in parts if all(pattern.search(part) for pattern in patterns)}
+    return found
 
 
 def tracked() -> list[str]:
@@ -93,6 +121,40 @@ def test_one_more_file_is_noticed(kind: Kind, tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy/more.yaml").write_text(f"- {kind.sample}\n", "utf-8")
     assert naming(kind, tmp_path, ["deploy/more.yaml"]) == {"deploy/more.yaml"}
+
+
+def test_the_files_that_list_the_services_are_named() -> None:
+    named = [file for step in listed("A service") for file in step]
+    assert listing_services(ROOT, tracked()) == set(named)
+    assert len(named) <= MOST_FILES_OF_A_SERVICE
+    assert f" {len(named)} files are edited" in section("A service")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for service in {names}; do",
+        "{upper}_DB_PASSWORD",
+        "- services/{name}/src",
+        '"{name}": Program("{name}-api")',
+        "{name}_svc",
+    ],
+)
+def test_one_more_list_of_services_is_noticed(text: str, tmp_path: Path) -> None:
+    lines = [text.format(names=" ".join(SERVICES), name=name, upper=name.upper()) for name in SERVICES]
+    for file, content in {"deploy/more": "\n".join(lines), "deploy/some": " ".join(SERVICES[:-1])}.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(content, "utf-8")
+    assert listing_services(tmp_path, ["deploy/more", "deploy/some"]) == {"deploy/more"}
+
+
+@pytest.mark.parametrize("file", NO_LISTS)
+def test_a_list_is_noticed_where_all_services_are_named_anyway(file: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    names = [f'"{name}"' for name in SERVICES]
+    for text, is_list in (((ROOT / file).read_text("utf-8"), False), (f"list {' '.join(names)}", True)):
+        (tmp_path / file).write_text(text, "utf-8")
+        assert bool(listing_services(tmp_path, [file])) is is_list
 
 
 def test_the_walkthrough_adds_to_what_is_there() -> None:
