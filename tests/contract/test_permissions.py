@@ -9,6 +9,7 @@ import pytest
 
 from catalog import app as catalog
 from catalog.settings import CatalogSettings
+from stack.services import SERVICES
 from sync import app as sync
 from sync.settings import SyncSettings
 from tests.fixtures import checked
@@ -89,7 +90,7 @@ async def services(
         }
 
 
-@pytest.mark.parametrize("service", PERMISSIONS)
+@pytest.mark.parametrize("service", SERVICES)
 def test_every_registered_route_is_listed(service: str) -> None:
     names = {f"{method} {route.path}" for route in registered(built()[service]) for method in route.methods or ()}
     assert {name for name in names if not PAGES.match(name)} == set(PERMISSIONS[service])
