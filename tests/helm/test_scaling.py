@@ -124,7 +124,8 @@ def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> No
     settings = SyncSettings.model_validate(
         {
             "database_url": "postgresql://sync_svc:none@127.0.0.1:1/products",
-            "redis_url": valkey_url,
+            # Not the database in which other tests leave jobs.
+            "redis_url": f"{valkey_url.removesuffix('/0')}/1",
             "sync_client_secret": "x" * 40,
         }
     )
