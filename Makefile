@@ -67,6 +67,8 @@ migration: .venv/run ## Write a migration from the models: SERVICE=catalog M="ad
 	@$(PY) -m stack exec $(or $(SERVICE),$(error SERVICE=... is needed: one of $(notdir $(wildcard services/*)))) -- python -m alembic revision --autogenerate -m "$(or $(M),$(error M="what it does" is needed))"
 openapi: .venv/run ## Write the merged OpenAPI document
 	@$(PY) -m tools.openapi
+statements: .venv/dev ## Write the SQL that the services run, from their statements in SQLAlchemy
+	@$(PY) -m tools.statements
 chart: .venv/dev ## Write the comments of values.yaml into the chart's README and schema
 	@$(PY) -m tools.chart
 settings: .venv/dev ## Write .env.example and docs/settings.md from the declarations
@@ -102,4 +104,4 @@ define if_installed
 if [ -e .venv/run ]; then $(PY) -m stack $(1); else $(2); fi
 endef
 
-.PHONY: run dev start stop status logs admin clean reset up down setup test coverage compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi chart settings metrics lock sbom release help
+.PHONY: run dev start stop status logs admin clean reset up down setup test coverage compose-test k8s-test chaos soak hostile mutants lint format bench migrate migration openapi statements chart settings metrics lock sbom release help

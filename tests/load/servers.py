@@ -27,7 +27,7 @@ from tests.fixtures.stack import folder
 from tests.fixtures.waiting import until
 from tests.load import fastify_server
 from tests.load.rows import ADMIN, SPARE
-from tests.load.seed import seed
+from tests.load.seed import seed, seed_reference
 
 __all__ = ["UVICORN", "Server", "Servers", "answers"]
 
@@ -76,6 +76,7 @@ class Servers:
             for service in ("auth", "catalog"):
                 migrate(service, self.postgres.url(service))
             seed(self.postgres.url(), self._products + SPARE)
+            seed_reference(self.postgres.url())
             self._stack = stack.pop_all()
         try:
             self._auth_url = f"http://127.0.0.1:{self.get('auth').port}"

@@ -28,8 +28,8 @@ NEVER = {
 WEB = {"common.web", "fastapi", "starlette", "uvicorn", "sqlalchemy", "httpx", "jose"}
 NOT_IN = {
     "auth": {"httpx", "rq"},
-    "catalog": {"rq", "sqlalchemy.ext.asyncio"},
-    "sync-api": {"rq_scheduler", "sqlalchemy.ext.asyncio"},
+    "catalog": {"rq", "sqlalchemy"},
+    "sync-api": {"rq_scheduler", "sqlalchemy"},
     "sync-worker": WEB | {"rq_scheduler"},
     "sync-scheduler": WEB,
 }

@@ -60,11 +60,11 @@ const querystring = {
 
 const names = Object.keys(fields)
 const columns = Object.keys(Product.properties).join(', ')
-const byId = `SELECT ${columns} FROM catalog.products WHERE id = $1 AND deleted_at IS NULL`
-const page = `SELECT ${columns} FROM catalog.products WHERE deleted_at IS NULL AND id > $1 ORDER BY id OFFSET $2 LIMIT $3`
-const count = 'SELECT count(*) AS total FROM catalog.products WHERE deleted_at IS NULL'
-const insert = `INSERT INTO catalog.products (${names}) VALUES (${names.map((_, index) => `$${index + 1}`)}) RETURNING ${columns}`
-const update = `UPDATE catalog.products SET name = coalesce($2, name), description = coalesce($3, description),
+const byId = `SELECT ${columns} FROM reference.products WHERE id = $1 AND deleted_at IS NULL`
+const page = `SELECT ${columns} FROM reference.products WHERE deleted_at IS NULL AND id > $1 ORDER BY id OFFSET $2 LIMIT $3`
+const count = 'SELECT count(*) AS total FROM reference.products WHERE deleted_at IS NULL'
+const insert = `INSERT INTO reference.products (${names}) VALUES (${names.map((_, index) => `$${index + 1}`)}) RETURNING ${columns}`
+const update = `UPDATE reference.products SET name = coalesce($2, name), description = coalesce($3, description),
   price = coalesce($4, price), stock = coalesce($5, stock), version = version + 1, updated_at = now()
   WHERE id = $1 AND deleted_at IS NULL RETURNING ${columns}`
 
