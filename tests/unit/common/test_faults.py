@@ -87,7 +87,8 @@ def test_unset_nothing_of_it_is_even_imported() -> None:
         import sys
         from catalog.app import build
         from catalog.settings import CatalogSettings
-        service = build(CatalogSettings())
+        from common.settings import load_settings
+        service = build(load_settings(CatalogSettings))
         print("common.faults" in sys.modules, [it.cls.__name__ for it in service.api.user_middleware])
     """
     for text, expected in (("", "False ['PlainReads']"), ("error=0", "True ['FaultMiddleware', 'PlainReads']")):

@@ -32,6 +32,7 @@ __all__ = [
     "SyncClientSecret",
     "faults_of",
     "load_settings",
+    "read_environment",
 ]
 
 # Of a setting that make, docker compose and the chart set for each process.
@@ -214,7 +215,7 @@ S = TypeVar("S", bound=ServiceSettings)
 def load_settings(kind: type[S]) -> S:
     """Read `kind` from the environment; on bad values print all faults at once, without values, and exit 2."""
     try:
-        return kind(**_from_environment(kind))
+        return kind(**read_environment(kind))
     except ValidationError as error:
         sys.stderr.writelines(f"settings: {fault}\n" for fault in _told(error))
         sys.exit(2)
@@ -223,13 +224,13 @@ def load_settings(kind: type[S]) -> S:
 def faults_of(kind: type[ServiceSettings], values: dict[str, Any]) -> list[str]:
     """What is wrong with settings that are not in the environment (yet): `NAME: why`, without values."""
     try:
-        kind(**_from_environment(kind) | values)
+        kind(**read_environment(kind) | values)
     except ValidationError as error:
         return _told(error)
     return []
 
 
-def _from_environment(kind: type[ServiceSettings]) -> dict[str, Any]:
+def read_environment(kind: type[ServiceSettings]) -> dict[str, Any]:
     """The variables of the settings, whatever the case of their names; an empty one is not set.
 
     pydantic-settings would do the same for a tenth of the CPU time of a worker's start.
