@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-__all__ = ["import_fastapi", "import_redis", "lean_imports"]
+__all__ = ["import_fastapi", "lean_imports"]
 
 # Optional parts of packages, which others load wherever they are installed, and which no process of ours uses: metrics
 # of Redis commands, httpx as a command, reloading, models of pydantic 1.
@@ -61,18 +61,3 @@ def import_fastapi() -> None:
         del BaseModel.model_config["defer_build"]
     # For the dependencies that are generators.
     import_module("anyio._backends._asyncio")
-
-
-def import_redis() -> None:
-    """Import redis, before anything else does, without the metrics that it would record for OpenTelemetry.
-
-    Their import reads the metadata of all installed packages, an eighth of a worker's start. FastAPI imports the same,
-    so this is for processes without it.
-    """
-    metrics = "opentelemetry.metrics"
-    sys.modules[metrics] = None  # type: ignore[assignment]
-    try:
-        import redis  # noqa: F401
-    finally:
-        # Tracing needs them.
-        del sys.modules[metrics]

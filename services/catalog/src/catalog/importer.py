@@ -4,7 +4,6 @@ A page's rows, its cursor and the check of the fencing token are one transaction
 staged page and a worker that lost its lease is refused. The merge is one transaction, so readers see all of it at once.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
@@ -22,7 +21,7 @@ __all__ = ["merge", "open_run", "stage"]
 ANALYZE_ROWS = 5000
 # Longer than for requests of clients: what holds the rows (a merge, an edit) ends, and sync can wait.
 _WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '50s'"
-_STATEMENTS = load_statements(Path(__file__).with_name("statements.json"))
+_STATEMENTS = load_statements("catalog")
 
 
 class State(NamedTuple):

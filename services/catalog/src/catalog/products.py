@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from catalog.errors import ProductNotFound
@@ -29,7 +28,7 @@ DEEP_SKIP, DEEP_WAIT_SECONDS = 10_000, 2.0
 PURGED_AT_ONCE = 1000
 MAX_ID = 2**63 - 1
 
-_STATEMENTS = load_statements(Path(__file__).with_name("statements.json"))
+_STATEMENTS = load_statements("catalog")
 _GET, _START, _PAGE = _STATEMENTS["products_by_ids"], _STATEMENTS["first_of_page"], _STATEMENTS["page"]
 _product_of_get = _GET.getter(*ProductRow.__struct_fields__)
 _product_of_page = _PAGE.getter(*ProductRow.__struct_fields__)

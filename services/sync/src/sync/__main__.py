@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from common.startup import import_fastapi, import_redis, lean_imports
+from common.startup import import_fastapi, lean_imports
 
 if TYPE_CHECKING:
     from sync.settings import SyncSettings
@@ -32,10 +32,8 @@ def main() -> None:
         elif command == "migrate":
             from common import logs, migrations
         elif command == "work":
-            import_redis()
             from sync.worker import work
         else:
-            import_redis()
             from sync.scheduler import schedule
     if command == "serve":
         app.serve("sync-api", settings, lambda: build(settings))

@@ -1,7 +1,6 @@
 """What the API reads of sources and runs; what changes them is in `sync.runs`."""
 
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -23,7 +22,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     succeeded_at: datetime | None
 
 
-_STATEMENTS = load_statements(Path(__file__).with_name("statements.json"))
+_STATEMENTS = load_statements("sync")
 
 
 async def get_run(db: Postgres, run_id: UUID) -> RunRow:

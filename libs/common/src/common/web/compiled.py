@@ -4,6 +4,8 @@ So a server loads no SQLAlchemy, a third of its start, and a statement costs not
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -67,6 +69,8 @@ class CompiledQuery(msgspec.Struct, frozen=True):
         return itemgetter(*(self.columns.index(name) for name in columns))
 
 
-def load_statements(path: Path) -> dict[str, CompiledQuery]:
+@cache
+def load_statements(service: str) -> Mapping[str, CompiledQuery]:
     """The statements of a service by their names, from its statements.json."""
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, CompiledQuery])
+    file = Path(import_module(service).__path__[0], "statements.json")
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, CompiledQuery])
