@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from common.postgres import Postgres
-from imports.messages import Counts
+from imports.counts import Counts
 from sync import database, runs
 from sync.runs import RunRow
 from sync.settings import SyncSettings

@@ -4,7 +4,7 @@ import os
 import signal
 from uuid import UUID
 
-from imports.messages import Counts
+from imports.counts import Counts
 from sync.results import JobEnded, ReportPipe, RunResult, TickResult
 from sync.states import Outcome, TickOutcome
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import CheckConstraint
 
-from imports.messages import Counts
+from imports.counts import Counts
 from sync.models import Run
 from sync.runs import RunRow
 from sync.states import ACTIVE, ENDED, RunState, Trigger

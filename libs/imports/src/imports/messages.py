@@ -13,7 +13,6 @@ __all__ = [
     "MAX_PAYLOAD",
     "MAX_REASON",
     "RUN_PATH",
-    "Counts",
     "Fence",
     "ImportPage",
     "ImportState",
@@ -66,16 +65,6 @@ class ImportState(Staged, frozen=True, kw_only=True):
 
     cursor: str | None
     complete: bool
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """What became of the records of a run."""
-
-    fetched: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
 
 
 _page_decoder = msgspec.json.Decoder(ImportPage, float_hook=Decimal)

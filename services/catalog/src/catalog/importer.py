@@ -13,7 +13,8 @@ from catalog import staging
 from catalog.errors import StaleImport
 from common.web.compiled import jsonb, load_statements
 from common.web.database import Transaction
-from imports.messages import Counts, ImportPage, ImportState, Staged
+from imports.counts import Counts
+from imports.messages import ImportPage, ImportState, Staged
 
 __all__ = ["merge", "open_run", "stage"]
 

@@ -12,12 +12,12 @@ import httpx
 import msgspec
 
 from common.json_encoding import dumps
+from imports.counts import Counts
 from imports.messages import (
     MAX_ITEMS,
     MAX_PAYLOAD,
     MAX_REASON,
     RUN_PATH,
-    Counts,
     Fence,
     ImportPage,
     ImportState,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from imports.messages import Counts
+from imports.counts import Counts
 from sync.states import Outcome, TickOutcome
 
 __all__ = ["JobEnded", "Report", "ReportPipe", "RunResult", "TickResult"]

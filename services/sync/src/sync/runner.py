@@ -13,7 +13,7 @@ import psycopg
 
 from common import tracing
 from common.postgres import Postgres
-from imports.messages import Counts
+from imports.counts import Counts
 from sync import runs, timings
 from sync.catalog import CatalogClient, CatalogRejected, CatalogUnavailable, StaleRun
 from sync.database import retry_while_unavailable

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from common.postgres import Postgres
-from imports.messages import Counts
+from imports.counts import Counts
 from sync import timings
 from sync.settings import SyncSettings
 from sync.states import RunState, Trigger
