@@ -179,4 +179,6 @@ async def test_ids_out_of_range_never_reach_postgresql(
     for product_id in ("0", "9223372036854775808", "1" * 19, "9" * 19, "9" * 200, "-1"):
         received = await answer(ports[0], "GET", f"/products/{product_id}", [])
         assert received.split()[1] == (b"404" if product_id == "1" * 19 else b"422"), product_id
-    assert len([it for it in statements if "catalog.products" in it]) == 1, "of 1111111111111111111"
+    # The purge of old tombstones may come between.
+    reads = [it for it in statements if it.startswith("SELECT") and "catalog.products" in it]
+    assert len(reads) == 1, "of 1111111111111111111"

@@ -94,6 +94,12 @@ def test_a_counter_counts_each_request_once_and_starts_anew_with_its_process(cat
             assert process.figure(LISTED) == requests
 
 
+def test_keys_are_fetched_without_a_proxy(catalog_settings: CatalogSettings) -> None:
+    proxy = "http://127.0.0.1:9"
+    with running(catalog_settings, HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy) as process:
+        assert process.status("/health") == 200
+
+
 @pytest.fixture(scope="module")
 def usual(catalog_settings: CatalogSettings) -> float:
     """The p99 with a collector that takes everything."""

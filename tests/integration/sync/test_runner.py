@@ -235,6 +235,29 @@ class TestLostRun:
         assert rows.execute("SELECT state FROM sync.runs").fetchone() == ("running",)
         assert stored(products) == 0
 
+    async def test_a_run_goes_on_above_the_fences_that_a_restored_backup_has_lost(
+        self, bench: Bench, rows: Rows, products: Rows
+    ) -> None:
+        async def pages(cursor: str | None) -> AsyncIterator[Page]:
+            yield Page(items=items(1, 5))
+
+        assert (await bench.run(pages)).outcome == "succeeded"
+        rows.execute("UPDATE sync.sources SET fence = 0")
+        products.execute("UPDATE catalog.imports SET fence = 50")
+        refused = await bench.run(pages)
+        assert refused.outcome == "handed_back"
+        assert (await bench.run(pages, refused.run_id)).outcome == "succeeded"
+        assert products.execute("SELECT fence FROM catalog.imports").fetchone() == (51,)
+
+    async def test_who_has_lost_it_raises_no_fence(self, bench: Bench, rows: Rows) -> None:
+        run = await runs.request(bench.db, bench.settings)
+        stale = await runs.claim(bench.db, run.id)
+        assert stale is not None
+        rows.execute("UPDATE sync.runs SET fence = fence + 1")
+        before = rows.execute("SELECT fence FROM sync.sources").fetchone()
+        assert not await runs.release(bench.db, stale, above=50)
+        assert rows.execute("SELECT fence FROM sync.sources").fetchone() == before
+
 
 class TestStop:
     async def test_the_page_at_hand_is_finished_and_the_run_handed_back(self, bench: Bench, rows: Rows) -> None:

@@ -21,6 +21,7 @@ from sync import queue
 from sync.queue import open_queue
 from sync.shutdown import ShutdownFlag
 from sync.worker import SyncWorker
+from tests.fixtures.otlp import receiving
 from tests.fixtures.processes import Process
 from tests.fixtures.waiting import until
 from tests.integration.sync.conftest import Feed, Gate, Launch, Make, product
@@ -77,6 +78,35 @@ class TestRun:
         until(lambda: worker.figure('products_sync_runs_total{outcome="succeeded",source="dummyjson"}') == 1)
         assert worker.figure('products_sync_rows_total{kind="created",source="dummyjson"}') == 194
         assert worker.figure('products_sync_run_duration_seconds_count{source="dummyjson"}') == 1
+
+    def test_a_proxy_is_not_for_calls_between_services(
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
+    ) -> None:
+        """Nobody listens at the proxy, and it would see the secret with which sync gets its tokens."""
+        proxy = "http://127.0.0.1:9"
+        launch("work", HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy)
+        run_id = ask(rows, valkey)
+        until(lambda: state(rows, run_id) == "succeeded")
+
+    def test_the_key_in_the_address_of_a_source_stays_in_the_process(
+        self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
+    ) -> None:
+        address = feed.url.replace("http://", "http://canary-user:canary-password@") + "?key=canary-key"
+        with receiving() as receiver:
+            worker = launch(
+                "work",
+                EXTERNAL_API_URL=address,
+                OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+                LOG_LEVEL="debug",
+            )
+            run_id = ask(rows, valkey)
+            until(lambda: state(rows, run_id) == "succeeded")
+            pages = until(lambda: [it for it in receiver.spans if feed.url in it.attributes])
+        told = [*map(str, receiver.spans), worker.output(), str(run(rows, run_id))]
+        told.append(httpx.get(f"{worker.metrics_url}/metrics").text)  # unchecked: metrics
+        told.append(" ".join(psutil.Process(worker.process.pid).cmdline()))
+        assert pages
+        assert not [it for it in told if "canary" in it]
 
     def test_second_run_of_the_same_data_changes_nothing(
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed

@@ -5,6 +5,7 @@ from typing import Any
 
 import psutil
 
+from common.urls import without_secrets
 from stack.errors import StackError
 from stack.plan import DEBUG_PORT, Plan
 from stack.run_dir import RunDir
@@ -56,7 +57,8 @@ def banner(plan: Plan, *, background: bool, sync: dict[str, Any]) -> str:
 
 
 def products_row(plan: Plan, sync: dict[str, Any]) -> str:
-    source = f"from {plan.settings.external_api_url}" if plan.settings.external_api_url else BUNDLED
+    url = plan.settings.external_api_url
+    source = f"from {without_secrets(url)}" if url else BUNDLED
     return f"{SYNC_FAILED.format(at=at)}\n{source}" if (at := sync.get("retry_at")) else source
 
 

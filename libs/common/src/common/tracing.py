@@ -6,6 +6,7 @@ from threading import Thread
 from typing import Any
 
 from common.settings import ServiceSettings
+from common.urls import without_secrets
 
 __all__ = [
     "current_span", "current_traceparent", "fastapi_telemetry", "flush", "group_span", "instrument_connection",
@@ -43,8 +44,15 @@ def setup(settings: ServiceSettings, service: str) -> None:
         BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=3), schedule_delay_millis=1000)
     )
     trace.set_tracer_provider(_provider)
-    HTTPXClientInstrumentor().instrument(tracer_provider=_provider)
+    HTTPXClientInstrumentor().instrument(tracer_provider=_provider, async_request_hook=_hide_secrets)
     RedisInstrumentor().instrument(tracer_provider=_provider)
+
+
+async def _hide_secrets(span: Any, _: Any) -> None:
+    """The address of a source may carry a key in its query; the instrumentation records it whole."""
+    for name in ("http.url", "url.full"):
+        if span.is_recording() and (url := span.attributes.get(name)):
+            span.set_attribute(name, without_secrets(url))
 
 
 def flush() -> None:

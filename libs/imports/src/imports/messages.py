@@ -1,4 +1,7 @@
-"""The bodies of the import routes: what sync sends and what catalog answers, as JSON."""
+"""The bodies of the import routes: what sync sends and what catalog answers, as JSON.
+
+During an upgrade sync and catalog are of two releases, so each ignores the fields that it does not know.
+"""
 
 from decimal import Decimal
 from typing import Annotated
@@ -26,7 +29,7 @@ MAX_ITEMS = 500
 MAX_REASON, MAX_PAYLOAD = 500, 2048
 
 
-class Reject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is no product: why, and what it looked like.
 
     `reason` names the field and the rule, never the value. `payload` is JSON with everything long cut out,
@@ -38,13 +41,13 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     payload: Annotated[str, Meta(max_length=MAX_PAYLOAD)]
 
 
-class Fence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
     """The fencing token grows with every worker that takes the run over; a lower one is refused."""
 
     fencing_token: Annotated[int, Meta(ge=1, le=2**63 - 1)] = msgspec.field(name="fence")
 
 
-class ImportPage(Fence, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ImportPage(Fence, frozen=True, kw_only=True):
     """A page that `after` led to; `cursor` leads to the next one and is null on the last page."""
 
     after: str | None

@@ -18,7 +18,7 @@ from imports import rules
 __all__ = ["EXTERNAL_ID", "FIELDS", "ExternalProduct", "Field", "ProductFields", "check", "checked"]
 
 
-class ProductFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProductFields(msgspec.Struct, frozen=True, kw_only=True):
     """What a product says. A field with a default that is empty or null is optional."""
 
     name: Annotated[str, Meta(min_length=1, max_length=300), rules.visible]
@@ -37,7 +37,7 @@ class ProductFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     attributes: Annotated[dict[str, Any], rules.attributes] = msgspec.field(default_factory=dict)
 
 
-class ExternalProduct(ProductFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExternalProduct(ProductFields, frozen=True, kw_only=True):
     """One product as its source describes it. Fractions in `attributes` are `Decimal`."""
 
     external_id: Annotated[str, Meta(min_length=1, max_length=200), rules.visible]

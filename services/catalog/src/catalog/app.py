@@ -33,7 +33,7 @@ def build(settings: CatalogSettings) -> Service:
     reads = ProductReads(db, lanes=settings.read_groups)
     redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
-    http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))
+    http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"), trust_env=False)
     keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "catalog"), "keys": keys.check}
     checks = Health("catalog", critical=critical, optional={"redis": redis_check(redis)})

@@ -45,7 +45,9 @@ async def open_run(transaction: Transaction, source: str, run_id: UUID, fencing_
     )
     state = State(*row)
     if fencing_token < state.fencing_token:
-        raise StaleImport(f"The fencing token {fencing_token} is older than {state.fencing_token}.")
+        raise StaleImport(
+            f"The fencing token {fencing_token} is older than {state.fencing_token}.", fence=state.fencing_token
+        )
     if state.run_id == run_id:
         await _STATEMENTS["resume_import"].execute(transaction, of_source=source, fencing_token=fencing_token)
         return ImportState(cursor=state.cursor, staged=state.staged, rejected=state.rejected, complete=state.complete)
@@ -76,7 +78,8 @@ async def merge(transaction: Transaction, source: str, run_id: UUID, fencing_tok
     """Make the staged records products in one transaction; a second call returns the result of the first."""
     state = await _locked(transaction, source, run_id, fencing_token)
     if state.result is not None:
-        return Counts(**state.result)
+        # Another release may have stored it, with other numbers.
+        return msgspec.convert(state.result, Counts)
     if not state.complete:
         raise StaleImport("The pass is incomplete: its last page is not staged. Nothing was merged.")
     ((distinct,),) = await _STATEMENTS["count_staged"].fetch(transaction, source=source)

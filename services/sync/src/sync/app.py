@@ -27,7 +27,7 @@ def build(settings: SyncSettings) -> Service:
     db = Postgres(settings, application="sync-api")
     redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
-    http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"))
+    http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"), trust_env=False)
     keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 

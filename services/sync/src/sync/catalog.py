@@ -39,7 +39,14 @@ T = TypeVar("T")
 
 
 class StaleRun(Exception):
-    """Another worker has continued the run: this one must stop."""
+    """Another worker has continued the run: this one must stop.
+
+    `fencing_token` is catalog's, where that is higher than ours: we lost the race, or our schema its newest fences.
+    """
+
+    def __init__(self, detail: str, fencing_token: int | None = None) -> None:
+        super().__init__(detail)
+        self.fencing_token = fencing_token
 
 
 class CatalogRejected(Exception):
@@ -157,7 +164,7 @@ class CatalogClient:
             if answer.status_code != 401 or renewed:
                 break
         if answer.status_code == 409:
-            raise StaleRun(_detail(answer))
+            raise StaleRun(_detail(answer), _fencing_token(answer))
         return answer
 
     async def _access_token(self, *, renew: bool) -> str:
@@ -189,6 +196,13 @@ def _decode(service: str, answer: httpx.Response, kind: type[T]) -> T:
         return msgspec.json.decode(answer.content, type=kind)
     except msgspec.DecodeError:
         raise CatalogRejected(f"{service} answers with something that is not the JSON of its contract") from None
+
+
+def _fencing_token(answer: httpx.Response) -> int | None:
+    try:
+        return msgspec.json.decode(answer.content, type=Fence).fencing_token
+    except msgspec.DecodeError:
+        return None
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -100,7 +100,8 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
 
         transport = UnreliableSource()
     source = providers.ProviderConfig(url=settings.external_api_url.get_secret_value(), transport=transport)
-    async with httpx.AsyncClient() as http:
+    # Proxies are for sources: one between our own services would see the client's secret.
+    async with httpx.AsyncClient(trust_env=False) as http:
         dependencies = runner.RunDependencies(
             db=db,
             catalog=CatalogClient(settings, http),

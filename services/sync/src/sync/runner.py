@@ -63,6 +63,7 @@ async def execute(run_id: UUID, dependencies: RunDependencies) -> RunResult:
     if run is None:
         return RunResult(run_id=run_id, outcome=Outcome.SKIPPED)
     result = RunResult(run_id=run.id, source=run.source, pages=run.pages, attempt=run.attempt)
+    above = 0
     log.info("run started", extra={"run_id": str(run.id), "source": run.source, "attempt": run.attempt})
     with tracing.span("sync.run", traceparent=run.traceparent, source=run.source, run_id=str(run.id)):
         try:
@@ -74,11 +75,16 @@ async def execute(run_id: UUID, dependencies: RunDependencies) -> RunResult:
             )
         except ShutdownRequested:
             result.outcome = Outcome.RELEASED
-        except (LeaseLost, StaleRun) as error:
+        except StaleRun as error:
+            # A schema sync that was restored from a backup has old fences, and catalog refuses them all. Who has the
+            # lease nevertheless continues above catalog's; who has lost it cannot release the run.
+            above = error.fencing_token or 0
+            result.outcome, result.error = Outcome.RELEASED if above else Outcome.LOST, str(error)
+        except LeaseLost as error:
             result.outcome, result.error = Outcome.LOST, str(error)
         except Exception as error:
             result.outcome, result.error = Outcome.FAILED, _describe(error, result)
-        if not await _store(run, dependencies.db, result):
+        if not await _store(run, dependencies.db, result, above):
             result.outcome, result.error = Outcome.LOST, "another worker has the run"
     result.seconds = round(time.monotonic() - began, 3)
     _log_end(result)
@@ -166,12 +172,12 @@ def _describe(error: Exception, result: RunResult) -> str:
     return f"page {result.pages + 1}: unexpected {type(error).__name__}; see the worker's log"
 
 
-async def _store(run: RunRow, db: Postgres, result: RunResult) -> bool:
-    """Write how the run ended; False if another worker has it."""
+async def _store(run: RunRow, db: Postgres, result: RunResult, above: int) -> bool:
+    """Write how the run ended; False if another worker has it. A released one continues with a fence over `above`."""
     if result.outcome is Outcome.LOST:
         return True
     if result.outcome is Outcome.RELEASED:
-        return await runs.release(db, run)
+        return await runs.release(db, run, above=above)
     return await retry_while_unavailable(
         lambda: runs.finish(db, run, pages=result.pages, counts=result.counts, error=result.error)
     )

@@ -162,13 +162,16 @@ async def finish(db: Postgres, run: RunRow, *, pages: int, counts: Counts, error
     return bool(await db.fetch(query, [state, error, *figures, pages, run.id, run.fence]))
 
 
-async def release(db: Postgres, run: RunRow) -> bool:
-    """Put a claimed run back for another worker; False if one has it already."""
+async def release(db: Postgres, run: RunRow, *, above: int = 0) -> bool:
+    """Put a claimed run back for another worker, whose fence is higher than `above`; False if one has it already."""
     query = """
-        UPDATE sync.runs SET state = 'queued', lease_until = NULL, heartbeat_at = now()
-        WHERE id = %s AND fence = %s AND state = 'running' RETURNING id
+        WITH released AS (
+            UPDATE sync.runs SET state = 'queued', lease_until = NULL, heartbeat_at = now()
+            WHERE id = %s AND fence = %s AND state = 'running' RETURNING source
+        )
+        UPDATE sync.sources SET fence = greatest(sources.fence, %s) FROM released WHERE name = source RETURNING name
     """
-    return bool(await db.fetch(query, [run.id, run.fence]))
+    return bool(await db.fetch(query, [run.id, run.fence, above]))
 
 
 async def list_stalled(db: Postgres) -> list[RunRow]:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from common.settings import WIRED, AuthUrl, ServiceSettings, SyncClientSecret
+from common.urls import without_secrets
 
 __all__ = ["SyncSettings"]
 
@@ -60,9 +61,7 @@ class SyncSettings(ServiceSettings):
     @property
     def source_url(self) -> str:
         """The address of the source without credentials and query."""
-        url = urlsplit(self.external_api_url.get_secret_value())
-        port = f":{url.port}" if url.port else ""
-        return f"{url.scheme}://{url.hostname}{port}{url.path}"
+        return without_secrets(self.external_api_url.get_secret_value())
 
     @property
     def interval(self) -> int:
