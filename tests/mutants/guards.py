@@ -185,6 +185,12 @@ GUARDS = [
     *_guards(
         SYNC, RUNS,
         ("a run is taken from silent workers only", "runs.py", "(state = 'queued' OR (state = 'running' AND lease_until < now()))", "state IN ('queued', 'running')"),
+        ("a worker takes runs of its own source alone", "runs.py", "            WHERE id = %s AND (name, provider, url) = (%s, %s, %s)\n", "            WHERE id = %s AND (%s, %s, %s) IS NOT NULL\n"),
+        ("a run of another address is not swept", "runs.py", "        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)\n", "        WHERE {_STALLED} AND (%s, %s, %s) IS NOT NULL\n"),
+        ("an active run keeps its address", "runs.py", "SELECT FROM sync.runs WHERE runs.source = excluded.name AND state IN", "SELECT FROM sync.runs WHERE runs.source IS NULL AND state IN"),
+        ("a fence is raised by who has the lease", "runs.py", "            WHERE id = %s AND fence = %s AND state = 'running' RETURNING source\n", "            WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state = 'running' RETURNING source\n", "tests/integration/sync/test_runner.py"),
+        ("a run goes on above catalog's fence", "runs.py", "SET fence = greatest(sources.fence, %s)", "SET fence = greatest(sources.fence, 0 * %s)", "tests/integration/sync/test_runner.py"),
+        ("services use no proxy", "jobs.py", "httpx.AsyncClient(trust_env=False)", "httpx.AsyncClient()", "tests/integration/sync/test_worker.py"),
         ("a lost run is not renewed", "runs.py", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND fence = %s AND state", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state"),
         ("a first sync that failed is tried again", "runs.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL::timestamptz", SCHEDULER),
         ("its pauses grow", "runs.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),

@@ -13,9 +13,9 @@ Rows = psycopg.Connection[Any]
 FAULTS = 'products_faults_injected_total{kind="source"}'
 
 
-def done(worker: Process, rows: Rows, valkey: Any) -> tuple[dict[str, Any], float]:
+def done(worker: Process, rows: Rows, valkey: Any, feed: Feed) -> tuple[dict[str, Any], float]:
     """A run to its end, and how many of its fetches failed on purpose."""
-    before, run_id = worker.figure(FAULTS), ask(rows, valkey)
+    before, run_id = worker.figure(FAULTS), ask(rows, valkey, feed)
     until(lambda: state(rows, run_id) not in ("queued", "running"))
     return run(rows, run_id), worker.figure(FAULTS) - before
 
@@ -26,7 +26,7 @@ class TestSource:
     ) -> None:
         worker = launch("work", FAULTS="source=1")
         until(worker.healthy)
-        failed, injected = done(worker, rows, valkey)
+        failed, injected = done(worker, rows, valkey, feed)
         assert failed["state"] == "failed"
         assert failed["error"].startswith("page 1: ProviderUnavailable: ")
         assert " answered 503: " in failed["error"]
@@ -39,7 +39,7 @@ class TestSource:
         until(worker.healthy)
         everything = {str(item["id"]): item["title"] for item in feed.products}
         for _ in range(20):
-            ended, injected = done(worker, rows, valkey)
+            ended, injected = done(worker, rows, valkey, feed)
             # All or nothing: a run of two pages meets three faults in a row in one case of twenty.
             assert ended["state"] == "succeeded" or " answered 503: " in ended["error"]
             assert names(products) in (everything, {})

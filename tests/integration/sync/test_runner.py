@@ -61,7 +61,9 @@ class Bench:
     async def run(self, pages: Pages, run_id: UUID | None = None, retry_seconds: float = 60) -> RunResult:
         run_id = run_id or (await runs.request(self.db, self.settings)).id
         catalog = CatalogClient(self.settings, self.http, retry_seconds=retry_seconds)
-        return await runner.execute(run_id, RunDependencies(self.db, catalog, lambda: Scripted(pages), self.shutdown))
+        return await runner.execute(
+            run_id, RunDependencies(self.settings, self.db, catalog, lambda: Scripted(pages), self.shutdown)
+        )
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ class TestPages:
             yield Page(items=items(11, 1200))
 
         run = await runs.request(bench.db, bench.settings)
-        claimed = await runs.claim(bench.db, run.id)
+        claimed = await runs.claim(bench.db, bench.settings, run.id)
         assert claimed
         assert claimed.fence
         staged = await CatalogClient(bench.settings, bench.http).open(run.source, run.id, claimed.fence)
@@ -199,7 +201,7 @@ class TestBadProvider:
             yield Page(items=())
 
         run = await runs.request(bench.db, bench.settings)
-        await runs.claim(bench.db, run.id)
+        await runs.claim(bench.db, bench.settings, run.id)
         rows.execute(
             "UPDATE sync.runs SET started_at = now() - interval '26 min', lease_until = now() - interval '1 s'"
         )
@@ -251,7 +253,7 @@ class TestLostRun:
 
     async def test_who_has_lost_it_raises_no_fence(self, bench: Bench, rows: Rows) -> None:
         run = await runs.request(bench.db, bench.settings)
-        stale = await runs.claim(bench.db, run.id)
+        stale = await runs.claim(bench.db, bench.settings, run.id)
         assert stale is not None
         rows.execute("UPDATE sync.runs SET fence = fence + 1")
         before = rows.execute("SELECT fence FROM sync.sources").fetchone()

@@ -36,7 +36,7 @@ def expire(rows: Rows) -> None:
 
 
 async def claimed(db: Postgres, settings: SyncSettings) -> RunRow:
-    run = await runs.claim(db, (await runs.request(db, settings)).id)
+    run = await runs.claim(db, settings, (await runs.request(db, settings)).id)
     assert run is not None
     return run
 
@@ -69,7 +69,7 @@ class TestRequest:
             done = 0
             while done < 20:
                 run = await runs.request(db, settings)
-                if mine := await runs.claim(db, run.id):
+                if mine := await runs.claim(db, settings, run.id):
                     done += await runs.finish(db, mine, pages=1, counts=Counts())
             return done
 
@@ -105,16 +105,16 @@ class TestRequest:
 class TestLease:
     async def test_one_of_ten_claims_wins(self, dbs: list[Postgres], settings: SyncSettings) -> None:
         run = await runs.request(dbs[0], settings)
-        found = [mine for mine in await asyncio.gather(*(runs.claim(db, run.id) for db in dbs)) if mine]
+        found = [mine for mine in await asyncio.gather(*(runs.claim(db, settings, run.id) for db in dbs)) if mine]
         assert [(mine.state, mine.fence, mine.attempt) for mine in found] == [("running", 1, 1)]
-        assert await runs.claim(dbs[0], run.id) is None
+        assert await runs.claim(dbs[0], settings, run.id) is None
 
     async def test_an_expired_lease_is_taken_with_a_higher_fence(
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
     ) -> None:
         old = await claimed(dbs[0], settings)
         expire(rows)
-        new = await runs.claim(dbs[1], old.id)
+        new = await runs.claim(dbs[1], settings, old.id)
         assert new
         assert old.fence
         assert new.fence
@@ -133,7 +133,7 @@ class TestLease:
         run = await claimed(dbs[0], settings)
         expire(rows)
         assert await runs.renew(dbs[0], run, pages=1, counts=Counts(fetched=100))
-        assert await runs.claim(dbs[1], run.id) is None
+        assert await runs.claim(dbs[1], settings, run.id) is None
 
     async def test_a_run_that_was_handed_back_waits_for_the_next(
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
@@ -142,7 +142,7 @@ class TestLease:
         assert await runs.release(dbs[0], run)
         waiting = await runs.request(dbs[1], settings)
         assert (waiting.id, waiting.state) == (run.id, RunState.QUEUED)
-        again = await runs.claim(dbs[1], run.id)
+        again = await runs.claim(dbs[1], settings, run.id)
         assert again
         assert again.attempt == 2
         assert again.started_at == run.started_at
@@ -153,7 +153,7 @@ class TestLease:
         for error in (None, "broken"):
             run = await claimed(dbs[0], settings)
             assert await runs.finish(dbs[0], run, pages=1, counts=Counts(), error=error)
-            assert await runs.claim(dbs[1], run.id) is None
+            assert await runs.claim(dbs[1], settings, run.id) is None
             ended = rows.execute("SELECT state, error FROM sync.runs WHERE id = %s", [run.id]).fetchone()
             assert ended == ("failed" if error else "succeeded", error)
 
@@ -161,10 +161,55 @@ class TestLease:
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
     ) -> None:
         run = await runs.request(dbs[0], settings)
-        assert await runs.list_stalled(dbs[0]) == []
+        assert await runs.list_stalled(dbs[0], settings) == []
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '3.1 s'")
-        assert [found.id for found in await runs.list_stalled(dbs[0])] == [run.id]
-        assert await runs.claim(dbs[0], run.id)
-        assert await runs.list_stalled(dbs[0]) == []
+        assert [found.id for found in await runs.list_stalled(dbs[0], settings)] == [run.id]
+        assert await runs.claim(dbs[0], settings, run.id)
+        assert await runs.list_stalled(dbs[0], settings) == []
         expire(rows)
-        assert [found.id for found in await runs.list_stalled(dbs[0])] == [run.id]
+        assert [found.id for found in await runs.list_stalled(dbs[0], settings)] == [run.id]
+
+
+class TestOtherSources:
+    """Two releases of sync on one PostgreSQL, or one whose settings have changed."""
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"external_api_provider": "shop"}, {"external_api_url": "https://b.example/products"}],
+        ids=["provider", "address"],
+    )
+    async def test_a_worker_takes_no_run_of_another_source(
+        self, dbs: list[Postgres], settings: SyncSettings, settings_of: Make, rows: Rows, other: dict[str, str]
+    ) -> None:
+        run = await runs.request(dbs[0], settings)
+        await runs.request(dbs[1], settings_of(**other))
+        assert await runs.claim(dbs[1], settings_of(**other), run.id) is None
+        rows.execute("UPDATE sync.runs SET created_at = now() - interval '1 minute'")
+        assert run.id not in {it.id for it in await runs.list_stalled(dbs[1], settings_of(**other))}
+        assert [it.id for it in await runs.list_stalled(dbs[0], settings)] == [run.id]
+        assert await runs.claim(dbs[0], settings, run.id)
+
+    async def test_a_run_for_an_old_address_ends_when_no_worker_has_it(
+        self, dbs: list[Postgres], settings: SyncSettings, settings_of: Make, rows: Rows
+    ) -> None:
+        run = await claimed(dbs[0], settings)
+        moved = settings_of(external_api_url="https://b.example/products")
+        assert await runs.end_abandoned(dbs[1], moved) == []
+        assert await runs.end_abandoned(dbs[1], settings) == []
+        expire(rows)
+        assert await runs.end_abandoned(dbs[1], settings) == []
+        assert [(it.id, it.state) for it in await runs.end_abandoned(dbs[1], moved)] == [(run.id, "failed")]
+        new = await runs.request(dbs[1], moved)
+        assert new.id != run.id
+        assert await runs.claim(dbs[1], moved, new.id)
+
+    async def test_a_run_of_a_source_that_nobody_reads_any_more_ends(
+        self, dbs: list[Postgres], settings: SyncSettings, settings_of: Make, rows: Rows
+    ) -> None:
+        run = await runs.request(dbs[0], settings)
+        other = settings_of(external_api_provider="shop")
+        rows.execute("UPDATE sync.runs SET created_at = now() - interval '29 minutes'")
+        assert await runs.end_abandoned(dbs[1], other) == []
+        rows.execute("UPDATE sync.runs SET created_at = now() - interval '31 minutes'")
+        assert await runs.end_abandoned(dbs[0], settings) == [], "its own workers may come late"
+        assert [it.id for it in await runs.end_abandoned(dbs[1], other)] == [run.id]

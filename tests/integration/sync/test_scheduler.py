@@ -210,7 +210,7 @@ class TestSweep:
     ) -> None:
         await schedulers[0].run_pass()
         run = await runs.request(db, settings)
-        assert await runs.claim(db, run.id)
+        assert await runs.claim(db, settings, run.id)
         valkey.delete(QUEUED)
         for scheduler in schedulers:
             await scheduler.run_pass()

@@ -29,9 +29,10 @@ from tests.integration.sync.conftest import Feed, Gate, Launch, Make, product
 Rows = psycopg.Connection[Any]
 
 
-def ask(rows: Rows, valkey: "redis.Redis") -> UUID:
-    """A queued run whose message was sent."""
-    rows.execute("INSERT INTO sync.sources (name, provider, url) VALUES ('dummyjson', 'x', 'x') ON CONFLICT DO NOTHING")
+def ask(rows: Rows, valkey: "redis.Redis", feed: Feed) -> UUID:
+    """A queued run of the feed whose message was sent."""
+    register = "INSERT INTO sync.sources (name, provider, url) VALUES ('dummyjson', 'dummyjson', %s)"
+    rows.execute(f"{register} ON CONFLICT DO NOTHING", [feed.url])
     found = rows.execute("INSERT INTO sync.runs (source, trigger) VALUES ('dummyjson', 'manual') RETURNING id")
     run_id: UUID = found.fetchone()[0]  # type: ignore[index]
     queue.enqueue(valkey, run_id, 0)
@@ -67,7 +68,7 @@ class TestRun:
         worker = launch("work")
         until(worker.healthy)
         began = time.monotonic()
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         until(lambda: state(rows, run_id) not in ("queued", "running"))
         seconds = time.monotonic() - began
         done = run(rows, run_id)
@@ -85,7 +86,7 @@ class TestRun:
         """Nobody listens at the proxy, and it would see the secret with which sync gets its tokens."""
         proxy = "http://127.0.0.1:9"
         launch("work", HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy)
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         until(lambda: state(rows, run_id) == "succeeded")
 
     def test_the_key_in_the_address_of_a_source_stays_in_the_process(
@@ -99,7 +100,7 @@ class TestRun:
                 OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
                 LOG_LEVEL="debug",
             )
-            run_id = ask(rows, valkey)
+            run_id = ask(rows, valkey, feed)
             until(lambda: state(rows, run_id) == "succeeded")
             pages = until(lambda: [it for it in receiver.spans if feed.url in it.attributes])
         told = [*map(str, receiver.spans), worker.output(), str(run(rows, run_id))]
@@ -112,10 +113,10 @@ class TestRun:
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         launch("work")
-        first = ask(rows, valkey)
+        first = ask(rows, valkey, feed)
         until(lambda: state(rows, first) == "succeeded")
         feed.products[7]["title"] = "Another"
-        second = ask(rows, valkey)
+        second = ask(rows, valkey, feed)
         until(lambda: state(rows, second) == "succeeded")
         done = run(rows, second)
         assert (done["created"], done["updated"], done["unchanged"]) == (0, 1, 193)
@@ -126,7 +127,7 @@ class TestRun:
     ) -> None:
         feed.products[3] = product(4, price="12,5")
         launch("work")
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         until(lambda: state(rows, run_id) == "succeeded")
         assert (run(rows, run_id)["fetched"], run(rows, run_id)["rejected"]) == (194, 1)
         assert "4" not in names(products)
@@ -138,19 +139,19 @@ class TestBadSource:
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
         launch("work")
-        good = ask(rows, valkey)
+        good = ask(rows, valkey, feed)
         until(lambda: state(rows, good) == "succeeded")
         before = names(products)
         feed.fill(300)
         feed.before = lambda skip: (200, b"<html>Sorry</html>") if skip == 100 else None
-        bad = ask(rows, valkey)
+        bad = ask(rows, valkey, feed)
         until(lambda: state(rows, bad) == "failed")
         failed = run(rows, bad)
         assert failed["error"].startswith("page 2: ProviderAnswerInvalid: ")
         assert (failed["pages"], failed["fetched"], failed["created"]) == (1, 100, 0)
         assert names(products) == before
         feed.before = lambda skip: None
-        healed = ask(rows, valkey)
+        healed = ask(rows, valkey, feed)
         until(lambda: state(rows, healed) == "succeeded")
         assert len(names(products)) == 300
 
@@ -159,13 +160,13 @@ class TestBadSource:
     ) -> None:
         feed.products = [product(number, price=-1 if number <= 21 else 5) for number in range(1, 201)]
         worker = launch("work")
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         until(lambda: state(rows, run_id) == "failed")
         assert run(rows, run_id)["error"] == "21 of 200 records are unusable: nothing was merged"
         assert names(products) == {}
         until(lambda: worker.figure('products_sync_runs_total{outcome="failed",source="dummyjson"}') == 1)
         feed.products[0] = product(1)
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         until(lambda: state(rows, run_id) == "succeeded")
         assert len(names(products)) == 180
 
@@ -222,7 +223,7 @@ class TestCrash:
                 worker.process.wait()
                 worker = launch("work")
             if rows.execute("SELECT 1 FROM sync.runs WHERE state IN ('queued', 'running')").fetchone() is None:
-                ask(rows, valkey)
+                ask(rows, valkey, feed)
         until(lambda: rows.execute("SELECT 1 FROM sync.runs WHERE state <> 'succeeded'").fetchone() is None, 60)
         assert names(products) == {str(item["id"]): item["title"] for item in feed.products}
         kept = "SELECT DISTINCT created + updated + unchanged FROM sync.runs"
@@ -272,7 +273,7 @@ class TestCrash:
         gate = Gate(100)
         feed.before = gate
         worker = launch("work")
-        run_id = ask(rows, valkey)
+        run_id = ask(rows, valkey, feed)
         assert gate.reached.wait(30)
         worker.process.terminate()
         began = time.monotonic()
@@ -327,7 +328,7 @@ class TestWithoutRedis:
             worker = launch("work", REDIS_URL=own_valkey.url())
             until(worker.healthy)
             with redis.Redis.from_url(own_valkey.url()) as valkey:
-                run_id = ask(rows, valkey)
+                run_id = ask(rows, valkey, feed)
             assert gate.reached.wait(10)
         gate.opened.set()
         until(lambda: state(rows, run_id) == "succeeded")
@@ -357,10 +358,10 @@ class TestHealth:
         worker = launch("work")
         until(worker.healthy)
         (before,) = backends(rows)
-        ended = ask(rows, valkey)
+        ended = ask(rows, valkey, feed)
         until(lambda: state(rows, ended) == "succeeded")
         feed.before = gate
-        ask(rows, valkey)
+        ask(rows, valkey, feed)
         assert gate.reached.wait(30)
         assert before in backends(rows)
         assert len(backends(rows)) == 2

@@ -103,6 +103,7 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     # Proxies are for sources: one between our own services would see the client's secret.
     async with httpx.AsyncClient(trust_env=False) as http:
         dependencies = runner.RunDependencies(
+            settings=settings,
             db=db,
             catalog=CatalogClient(settings, http),
             provider=lambda: providers.load(settings.external_api_provider, source),

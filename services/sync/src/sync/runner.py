@@ -20,6 +20,7 @@ from sync.database import retry_while_unavailable
 from sync.providers import ExternalAPIProvider, ProviderError
 from sync.results import RunResult
 from sync.runs import RunRow
+from sync.settings import SyncSettings
 from sync.states import Outcome
 
 __all__ = ["RunDependencies", "execute"]
@@ -38,6 +39,7 @@ T = TypeVar("T")
 class RunDependencies:
     """What a run works with. `shutdown` is set when the process has to end."""
 
+    settings: SyncSettings
     db: Postgres
     catalog: CatalogClient
     provider: Callable[[], ExternalAPIProvider]
@@ -59,7 +61,7 @@ class ShutdownRequested(Exception):
 async def execute(run_id: UUID, dependencies: RunDependencies) -> RunResult:
     """Do a run, if it needs a worker. May be done twice and cut off anywhere: staging and merge are safe."""
     began = time.monotonic()
-    run = await retry_while_unavailable(lambda: runs.claim(dependencies.db, run_id))
+    run = await retry_while_unavailable(lambda: runs.claim(dependencies.db, dependencies.settings, run_id))
     if run is None:
         return RunResult(run_id=run_id, outcome=Outcome.SKIPPED)
     result = RunResult(run_id=run.id, source=run.source, pages=run.pages, attempt=run.attempt)

@@ -24,6 +24,7 @@ __all__ = [
     "claim",
     "claim_slot",
     "current_slot",
+    "end_abandoned",
     "finish",
     "first_sync",
     "is_overdue",
@@ -105,6 +106,9 @@ async def _insert(
         ), registered AS (
             INSERT INTO sync.sources (name, provider, url) SELECT source, provider, url FROM wanted
             ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, url = excluded.url
+            WHERE NOT EXISTS (
+                SELECT FROM sync.runs WHERE runs.source = excluded.name AND state IN ('queued', 'running')
+            )
         )
         INSERT INTO sync.runs (source, trigger, slot, traceparent)
         SELECT source, trigger, slot, traceparent FROM wanted
@@ -113,20 +117,27 @@ async def _insert(
         ON CONFLICT DO NOTHING
         RETURNING {_COLUMNS}
     """  # noqa: S608
-    source = (settings.source, settings.external_api_provider, settings.source_url)
-    return await _fetch_run(db, query, *source, trigger, slot, traceparent)
+    return await _fetch_run(db, query, *_origin(settings), trigger, slot, traceparent)
 
 
-async def claim(db: Postgres, run_id: UUID) -> RunRow | None:
+def _origin(settings: SyncSettings) -> tuple[str, str, str]:
+    """The source that a process can read: its name, provider and address as they are stored."""
+    return settings.source, settings.external_api_provider, settings.source_url
+
+
+async def claim(db: Postgres, settings: SyncSettings, run_id: UUID) -> RunRow | None:
     """Take a run that is queued or whose lease has expired; None if somebody else has it or it has ended.
 
-    Who claims raises the fence, so everything that an earlier worker still sends is refused.
+    None, too, if it was made for another source than that of the settings, or for another address of it: whoever took
+    it would store the products of one shop as those of another. Who claims raises the fence, so everything that an
+    earlier worker still sends is refused.
     """
     query = f"""
         WITH free AS (
-            SELECT id, source FROM sync.runs
-            WHERE id = %s AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
-            FOR UPDATE SKIP LOCKED
+            SELECT id, source FROM sync.runs JOIN sync.sources ON name = source
+            WHERE id = %s AND (name, provider, url) = (%s, %s, %s)
+                AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
+            FOR UPDATE OF runs SKIP LOCKED
         ), raised AS (
             UPDATE sync.sources SET fence = sources.fence + 1 FROM free WHERE name = free.source
             RETURNING name, sources.fence
@@ -137,7 +148,7 @@ async def claim(db: Postgres, run_id: UUID) -> RunRow | None:
         FROM free, raised WHERE runs.id = free.id
         RETURNING {_COLUMNS}
     """  # noqa: S608
-    return await _fetch_run(db, query, run_id, timings.LEASE)
+    return await _fetch_run(db, query, run_id, *_origin(settings), timings.LEASE)
 
 
 async def renew(db: Postgres, run: RunRow, *, pages: int, counts: Counts) -> bool:
@@ -174,14 +185,37 @@ async def release(db: Postgres, run: RunRow, *, above: int = 0) -> bool:
     return bool(await db.fetch(query, [run.id, run.fence, above]))
 
 
-async def list_stalled(db: Postgres) -> list[RunRow]:
-    """Runs that need a worker: queued for a while, or with a lease that has expired."""
+_STALLED = """((state = 'queued' AND coalesce(heartbeat_at, runs.created_at) < now() - make_interval(secs => %s))
+    OR (state = 'running' AND lease_until < now()))"""
+
+
+async def list_stalled(db: Postgres, settings: SyncSettings) -> list[RunRow]:
+    """Runs of the source that need a worker: queued for a while, or with a lease that has expired."""
     query = f"""
-        SELECT {_COLUMNS} FROM sync.runs
-        WHERE (state = 'queued' AND coalesce(heartbeat_at, created_at) < now() - make_interval(secs => %s))
-            OR (state = 'running' AND lease_until < now())
+        SELECT {_COLUMNS} FROM sync.runs JOIN sync.sources ON name = source
+        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)
     """  # noqa: S608
-    return await db.fetch_as(RunRow, query, [timings.QUEUED])
+    return await db.fetch_as(RunRow, query, [timings.QUEUED, *_origin(settings)])
+
+
+async def end_abandoned(db: Postgres, settings: SyncSettings) -> list[RunRow]:
+    """End the runs, as failed, that no worker will take any more, and return them.
+
+    Those are of this source at an address that is not its own any more, and of other sources if no worker of theirs,
+    which may be another release's, came for `timings.ABANDONED` seconds.
+    """
+    query = f"""
+        UPDATE sync.runs SET state = 'failed', lease_until = NULL, finished_at = now(),
+            error = CASE WHEN name = %s THEN 'the provider or the address of the source has changed meanwhile'
+                ELSE 'no worker has the settings of this source' END
+        FROM sync.sources
+        WHERE source = name AND {_STALLED} AND CASE WHEN name = %s THEN (provider, url) <> (%s, %s)
+            ELSE coalesce(lease_until, heartbeat_at, runs.created_at) < now() - make_interval(secs => %s) END
+        RETURNING {_COLUMNS}
+    """  # noqa: S608
+    name, *address = _origin(settings)
+    params = [name, timings.QUEUED, name, *address, timings.ABANDONED]
+    return await db.fetch_as(RunRow, query, params)
 
 
 async def is_overdue(db: Postgres, source: str, interval: int) -> bool:

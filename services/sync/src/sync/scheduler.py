@@ -162,8 +162,10 @@ class SchedulerLoop:
             await self._enqueue(run)
 
     async def _sweep(self) -> None:
-        """Enqueue runs whose message was lost, or whose lease has expired."""
-        for run in await runs.list_stalled(self._db):
+        """Enqueue runs whose message was lost, or whose lease has expired; end those that no worker will take."""
+        for run in await runs.end_abandoned(self._db, self._settings):
+            log.warning("run failed: %s", run.error, extra={"run_id": str(run.id), "source": run.source})
+        for run in await runs.list_stalled(self._db, self._settings):
             if await self._enqueue(run):
                 fields = {"run_id": str(run.id), "source": run.source}
                 log.warning("enqueued a %s run again: no worker has it", run.state, extra=fields)

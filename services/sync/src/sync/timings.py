@@ -28,6 +28,8 @@ RETRY = 60
 # Messages
 QUEUED = 3
 """A run that has been queued for this long without a worker is stalled: its message may be lost."""
+ABANDONED = 30 * 60
+"""A run of another source that no worker has taken for this long is ended: nobody reads that source any more."""
 DEDUP = 3
 """A message for the same attempt of a run is not sent again within this time."""
 RESULT = 5 * 60
