@@ -185,8 +185,8 @@ GUARDS = [
     *_guards(
         SYNC, RUNS,
         ("a run is taken from silent workers only", "runs.py", "(state = 'queued' OR (state = 'running' AND lease_until < now()))", "state IN ('queued', 'running')"),
-        ("a worker takes runs of its own source alone", "runs.py", "            WHERE id = %s AND (name, provider, url) = (%s, %s, %s)\n", "            WHERE id = %s AND (%s, %s, %s) IS NOT NULL\n"),
-        ("a run of another address is not swept", "runs.py", "        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)\n", "        WHERE {_STALLED} AND (%s, %s, %s) IS NOT NULL\n"),
+        ("a worker takes runs of its own source alone", "runs.py", "            WHERE id = %s AND (name, provider, url) = (%s, %s, %s)\n", "            WHERE id = %s AND (%s::text, %s::text, %s::text) IS NOT NULL\n"),
+        ("a run of another address is not swept", "stalled.py", "        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)\n", "        WHERE {_STALLED} AND (%s::text, %s::text, %s::text) IS NOT NULL\n"),
         ("an active run keeps its address", "runs.py", "SELECT FROM sync.runs WHERE runs.source = excluded.name AND state IN", "SELECT FROM sync.runs WHERE runs.source IS NULL AND state IN"),
         ("a fence is raised by who has the lease", "runs.py", "            WHERE id = %s AND fence = %s AND state = 'running' RETURNING source\n", "            WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state = 'running' RETURNING source\n", "tests/integration/sync/test_runner.py"),
         ("a run goes on above catalog's fence", "runs.py", "SET fence = greatest(sources.fence, %s)", "SET fence = greatest(sources.fence, 0 * %s)", "tests/integration/sync/test_runner.py"),

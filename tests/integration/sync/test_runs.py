@@ -10,7 +10,7 @@ import pytest
 
 from common.postgres import Postgres
 from imports.counts import Counts
-from sync import database, runs
+from sync import database, runs, stalled
 from sync.runs import RunRow
 from sync.settings import SyncSettings
 from sync.states import RunState
@@ -161,13 +161,13 @@ class TestLease:
         self, dbs: list[Postgres], settings: SyncSettings, rows: Rows
     ) -> None:
         run = await runs.request(dbs[0], settings)
-        assert await runs.list_stalled(dbs[0], settings) == []
+        assert await stalled.list_stalled(dbs[0], settings) == []
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '3.1 s'")
-        assert [found.id for found in await runs.list_stalled(dbs[0], settings)] == [run.id]
+        assert [found.id for found in await stalled.list_stalled(dbs[0], settings)] == [run.id]
         assert await runs.claim(dbs[0], settings, run.id)
-        assert await runs.list_stalled(dbs[0], settings) == []
+        assert await stalled.list_stalled(dbs[0], settings) == []
         expire(rows)
-        assert [found.id for found in await runs.list_stalled(dbs[0], settings)] == [run.id]
+        assert [found.id for found in await stalled.list_stalled(dbs[0], settings)] == [run.id]
 
 
 class TestOtherSources:
@@ -185,8 +185,8 @@ class TestOtherSources:
         await runs.request(dbs[1], settings_of(**other))
         assert await runs.claim(dbs[1], settings_of(**other), run.id) is None
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '1 minute'")
-        assert run.id not in {it.id for it in await runs.list_stalled(dbs[1], settings_of(**other))}
-        assert [it.id for it in await runs.list_stalled(dbs[0], settings)] == [run.id]
+        assert run.id not in {it.id for it in await stalled.list_stalled(dbs[1], settings_of(**other))}
+        assert [it.id for it in await stalled.list_stalled(dbs[0], settings)] == [run.id]
         assert await runs.claim(dbs[0], settings, run.id)
 
     async def test_a_run_for_an_old_address_ends_when_no_worker_has_it(
@@ -194,11 +194,11 @@ class TestOtherSources:
     ) -> None:
         run = await claimed(dbs[0], settings)
         moved = settings_of(external_api_url="https://b.example/products")
-        assert await runs.end_abandoned(dbs[1], moved) == []
-        assert await runs.end_abandoned(dbs[1], settings) == []
+        assert await stalled.end_abandoned(dbs[1], moved) == []
+        assert await stalled.end_abandoned(dbs[1], settings) == []
         expire(rows)
-        assert await runs.end_abandoned(dbs[1], settings) == []
-        assert [(it.id, it.state) for it in await runs.end_abandoned(dbs[1], moved)] == [(run.id, "failed")]
+        assert await stalled.end_abandoned(dbs[1], settings) == []
+        assert [(it.id, it.state) for it in await stalled.end_abandoned(dbs[1], moved)] == [(run.id, "failed")]
         new = await runs.request(dbs[1], moved)
         assert new.id != run.id
         assert await runs.claim(dbs[1], moved, new.id)
@@ -209,7 +209,7 @@ class TestOtherSources:
         run = await runs.request(dbs[0], settings)
         other = settings_of(external_api_provider="shop")
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '29 minutes'")
-        assert await runs.end_abandoned(dbs[1], other) == []
+        assert await stalled.end_abandoned(dbs[1], other) == []
         rows.execute("UPDATE sync.runs SET created_at = now() - interval '31 minutes'")
-        assert await runs.end_abandoned(dbs[0], settings) == [], "its own workers may come late"
-        assert [it.id for it in await runs.end_abandoned(dbs[1], other)] == [run.id]
+        assert await stalled.end_abandoned(dbs[0], settings) == [], "its own workers may come late"
+        assert [it.id for it in await stalled.end_abandoned(dbs[1], other)] == [run.id]

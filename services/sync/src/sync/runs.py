@@ -18,18 +18,18 @@ from sync.settings import SyncSettings
 from sync.states import RunState, Trigger
 
 __all__ = [
+    "COLUMNS",
     "FirstSync",
     "RunRow",
     "SourceFigures",
     "claim",
     "claim_slot",
     "current_slot",
-    "end_abandoned",
     "finish",
     "first_sync",
     "is_overdue",
     "list_figures",
-    "list_stalled",
+    "origin",
     "release",
     "renew",
     "request",
@@ -64,7 +64,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
         return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})
 
 
-_COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)
+COLUMNS = ", ".join(f"runs.{name}" for name in RunRow.__struct_fields__)
 
 
 async def _fetch_run(db: Postgres, query: str, *params: object) -> RunRow | None:
@@ -74,7 +74,7 @@ async def _fetch_run(db: Postgres, query: str, *params: object) -> RunRow | None
 
 async def request(db: Postgres, settings: SyncSettings, *, traceparent: str | None = None) -> RunRow:
     """The run that answers a manual request: a new one, or the active one. Any number of callers get the same."""
-    active = f"SELECT {_COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
+    active = f"SELECT {COLUMNS} FROM sync.runs WHERE source = %s AND state IN ('queued', 'running')"  # noqa: S608
     while True:
         run = await _insert(db, settings, Trigger.MANUAL, traceparent=traceparent)
         if found := run or await _fetch_run(db, active, settings.source):
@@ -115,12 +115,12 @@ async def _insert(
         WHERE trigger <> 'initial'
             OR NOT EXISTS (SELECT FROM sync.runs WHERE runs.source = wanted.source AND state = 'succeeded')
         ON CONFLICT DO NOTHING
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
     """  # noqa: S608
-    return await _fetch_run(db, query, *_origin(settings), trigger, slot, traceparent)
+    return await _fetch_run(db, query, *origin(settings), trigger, slot, traceparent)
 
 
-def _origin(settings: SyncSettings) -> tuple[str, str, str]:
+def origin(settings: SyncSettings) -> tuple[str, str, str]:
     """The source that a process can read: its name, provider and address as they are stored."""
     return settings.source, settings.external_api_provider, settings.source_url
 
@@ -146,9 +146,9 @@ async def claim(db: Postgres, settings: SyncSettings, run_id: UUID) -> RunRow | 
             lease_until = now() + make_interval(secs => %s), heartbeat_at = now(),
             started_at = coalesce(started_at, now())
         FROM free, raised WHERE runs.id = free.id
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
     """  # noqa: S608
-    return await _fetch_run(db, query, run_id, *_origin(settings), timings.LEASE)
+    return await _fetch_run(db, query, run_id, *origin(settings), timings.LEASE)
 
 
 async def renew(db: Postgres, run: RunRow, *, pages: int, counts: Counts) -> bool:
@@ -183,39 +183,6 @@ async def release(db: Postgres, run: RunRow, *, above: int = 0) -> bool:
         UPDATE sync.sources SET fence = greatest(sources.fence, %s) FROM released WHERE name = source RETURNING name
     """
     return bool(await db.fetch(query, [run.id, run.fence, above]))
-
-
-_STALLED = """((state = 'queued' AND coalesce(heartbeat_at, runs.created_at) < now() - make_interval(secs => %s))
-    OR (state = 'running' AND lease_until < now()))"""
-
-
-async def list_stalled(db: Postgres, settings: SyncSettings) -> list[RunRow]:
-    """Runs of the source that need a worker: queued for a while, or with a lease that has expired."""
-    query = f"""
-        SELECT {_COLUMNS} FROM sync.runs JOIN sync.sources ON name = source
-        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)
-    """  # noqa: S608
-    return await db.fetch_as(RunRow, query, [timings.QUEUED, *_origin(settings)])
-
-
-async def end_abandoned(db: Postgres, settings: SyncSettings) -> list[RunRow]:
-    """End the runs, as failed, that no worker will take any more, and return them.
-
-    Those are of this source at an address that is not its own any more, and of other sources if no worker of theirs,
-    which may be another release's, came for `timings.ABANDONED` seconds.
-    """
-    query = f"""
-        UPDATE sync.runs SET state = 'failed', lease_until = NULL, finished_at = now(),
-            error = CASE WHEN name = %s THEN 'the provider or the address of the source has changed meanwhile'
-                ELSE 'no worker has the settings of this source' END
-        FROM sync.sources
-        WHERE source = name AND {_STALLED} AND CASE WHEN name = %s THEN (provider, url) <> (%s, %s)
-            ELSE coalesce(lease_until, heartbeat_at, runs.created_at) < now() - make_interval(secs => %s) END
-        RETURNING {_COLUMNS}
-    """  # noqa: S608
-    name, *address = _origin(settings)
-    params = [name, timings.QUEUED, name, *address, timings.ABANDONED]
-    return await db.fetch_as(RunRow, query, params)
 
 
 async def is_overdue(db: Postgres, source: str, interval: int) -> bool:

@@ -22,7 +22,7 @@ from rq.worker_registration import clean_worker_registry
 from rq_scheduler import Scheduler
 
 from common.postgres import Postgres
-from sync import database, monitoring, runs, timings
+from sync import database, monitoring, runs, stalled, timings
 from sync.gauges import SyncGauges
 from sync.queue import TICK, SafeJob, SafeQueue, connect, enqueue, open_queue, tick_id
 from sync.queue_state import SCHEDULERS
@@ -163,9 +163,9 @@ class SchedulerLoop:
 
     async def _sweep(self) -> None:
         """Enqueue runs whose message was lost, or whose lease has expired; end those that no worker will take."""
-        for run in await runs.end_abandoned(self._db, self._settings):
+        for run in await stalled.end_abandoned(self._db, self._settings):
             log.warning("run failed: %s", run.error, extra={"run_id": str(run.id), "source": run.source})
-        for run in await runs.list_stalled(self._db, self._settings):
+        for run in await stalled.list_stalled(self._db, self._settings):
             if await self._enqueue(run):
                 fields = {"run_id": str(run.id), "source": run.source}
                 log.warning("enqueued a %s run again: no worker has it", run.state, extra=fields)
