@@ -48,6 +48,7 @@ STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py"), ("web", "orm
 RAW_SQL = {
     ("catalog", "staging.py"),
     ("sync", "runs.py"),
+    ("sync", "stalled.py"),
     ("common", "migrations.py"),
     ("servers", "migrations.py"),
 }
