@@ -96,3 +96,8 @@ def test_the_banner_says_when_a_first_sync_that_failed_is_tried_again(run_dir: R
     row = products_row(plan, {"last_success_at": None, "retry_at": "2026-01-31T12:00:10Z"})
     assert "the first sync failed; it is tried again at 2026-01-31T12:00:10Z" in row
     assert "make logs" in row
+
+
+def test_the_key_of_a_source_is_not_in_the_banner(run_dir: RunDir) -> None:
+    plan = make(run_dir, EXTERNAL_API_URL="https://user:secret@shop.example/products?key=secret")
+    assert products_row(plan, {}) == "from https://shop.example/products"

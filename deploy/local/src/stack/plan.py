@@ -79,7 +79,8 @@ class Plan:
             redis=None if settings.redis_url else ValkeyServer(run_dir, free.pick()),
             gateway_ports=(settings.port or free.pick(), free.pick()),
             ports={name: (free.pick(), free.pick()) for name in _replica_names(settings.replicas)},
-            dummyjson_port=None if settings.external_api_url else free.pick(),
+            # A run that was not done when the stack stopped goes on only at the address that it was made for.
+            dummyjson_port=None if settings.external_api_url else free.pick(f"{run_dir.path} dummyjson"),
         )
 
     @property

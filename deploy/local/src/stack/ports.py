@@ -41,23 +41,24 @@ class Ports:
 
     def __init__(self, taken: set[int] | None = None) -> None:
         self._taken = set(taken or ())
-        self._candidates = _candidates()
+        self._candidates = _candidates(random.SystemRandom())
 
-    def pick(self) -> int:
-        for port in self._candidates:
+    def pick(self, owner: str = "") -> int:
+        """A free port; for the same `owner` the same one as ever, unless somebody has it now."""
+        for port in _candidates(random.Random(owner)) if owner else self._candidates:  # noqa: S311
             if port not in self._taken and _is_free(port) and _reserve(port):
                 self._taken.add(port)
                 return port
         raise StackError("no free TCP port is left on 127.0.0.1")
 
 
-def _candidates() -> Iterator[int]:
+def _candidates(chance: random.Random) -> Iterator[int]:
     try:
         first_ephemeral = int(EPHEMERAL.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         first_ephemeral = 32768
     ports = range(LOWEST, first_ephemeral) if first_ephemeral > LOWEST + 1000 else range(LOWEST, 65536)
-    return iter(random.SystemRandom().sample(ports, len(ports)))
+    return iter(chance.sample(ports, len(ports)))
 
 
 def _is_free(port: int) -> bool:
