@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 
+from tests.fixtures.otlp import receiving
 from tests.fixtures.processes import Process
 from tests.fixtures.waiting import until
 from tests.integration.sync.conftest import Feed, Launch
@@ -24,9 +25,12 @@ class TestSource:
     def test_three_tries_and_the_run_has_failed(
         self, launch: Launch, rows: Rows, valkey: Any, products: Rows, feed: Feed
     ) -> None:
-        worker = launch("work", FAULTS="source=1")
-        until(worker.healthy)
-        failed, injected = done(worker, rows, valkey, feed)
+        with receiving() as receiver:
+            worker = launch("work", FAULTS="source=1", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint)
+            until(worker.healthy)
+            failed, injected = done(worker, rows, valkey, feed)
+            (span,) = until(lambda: [it for it in receiver.spans if it.name == "sync.run"])
+        assert span.failed
         assert failed["state"] == "failed"
         assert failed["error"].startswith("page 1: ProviderUnavailable: ")
         assert " answered 503: " in failed["error"]

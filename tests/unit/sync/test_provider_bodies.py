@@ -70,6 +70,33 @@ class TestSize:
         with pytest.raises(ProviderAnswerInvalid, match="more than"):
             await client(Script(answer), max_page_bytes=10_000).get({})
 
+    @pytest.mark.parametrize("size", [1, 7, 10_000], ids="in chunks of {}".format)
+    async def test_gzip_members_follow_each_other(self, size: int) -> None:
+        packed = gzip.compress(b'{"a"', mtime=0) + gzip.compress(b": 1}", mtime=0) + bytes(9)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(packed), size):
+                yield packed[start : start + size]
+
+        answer = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Chunks(chunks))
+        assert await client(Script(answer)).get({}) == {"a": 1}
+
+    @pytest.mark.parametrize(
+        ("packed", "fault"),
+        [
+            (gzip.compress(b"", mtime=0) * 1_001, "more than 1000 gzip members"),
+            (gzip.compress(b" " * 600, mtime=0) * 2, "more than 1000 bytes"),
+            (gzip.compress(b"1", mtime=0) + b"rest", "cannot be decompressed"),
+            (gzip.compress(b"1", mtime=0) + gzip.compress(b"2", mtime=0)[:-3], "cut off"),
+        ],
+        ids=["many", "large", "no member", "cut off"],
+    )
+    async def test_bad_members_are_refused(self, packed: bytes, fault: str) -> None:
+        answer = httpx.Response(200, headers={"content-encoding": "gzip"}, content=packed)
+        limit = 1_000 if "bytes" in fault else 100_000
+        with pytest.raises(ProviderAnswerInvalid, match=fault):
+            await client(Script(answer), max_page_bytes=limit).get({})
+
     async def test_gzip_is_understood(self) -> None:
         answer = httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(b'{"a": 1}', mtime=0))
         assert await client(Script(answer)).get({}) == {"a": 1}

@@ -76,6 +76,10 @@ class TestRetries:
         assert not caught.value.retryable
         assert [call.url.host for call in script.calls] == ["source.test"]
 
+    async def test_an_unasked_304_is_no_redirect(self) -> None:
+        with pytest.raises(ProviderRefused, match=r"304: .* check the cache"):
+            await client(Script(httpx.Response(304))).get({})
+
     async def test_an_answer_that_is_wrong_is_final(self) -> None:
         script = Script(httpx.Response(200, html="<title>Down</title>"))
         with pytest.raises(ProviderAnswerInvalid, match="check the address"):

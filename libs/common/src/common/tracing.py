@@ -9,8 +9,17 @@ from common.settings import ServiceSettings
 from common.urls import without_secrets
 
 __all__ = [
-    "current_span", "current_traceparent", "fastapi_telemetry", "flush", "group_span", "instrument_connection",
-    "name_request", "setup", "span", "trace_id",
+    "current_span",
+    "current_traceparent",
+    "fail_span",
+    "fastapi_telemetry",
+    "flush",
+    "group_span",
+    "instrument_connection",
+    "name_request",
+    "setup",
+    "span",
+    "trace_id",
 ]  # fmt: skip
 
 FLUSH_SECONDS = 2.0
@@ -119,6 +128,14 @@ def span(name: str, *, traceparent: str | None = None, **attributes: str) -> Ite
     tracer = _provider.get_tracer("products")
     with tracer.start_as_current_span(name, context=parent, attributes=attributes):
         yield
+
+
+def fail_span(why: str) -> None:
+    """Mark the span at hand as failed, for work whose error is not raised."""
+    if _provider is not None:
+        from opentelemetry.trace import StatusCode
+
+        current_span().set_status(StatusCode.ERROR, why)
 
 
 def current_span() -> Any:

@@ -86,6 +86,8 @@ async def execute(run_id: UUID, dependencies: RunDependencies) -> RunResult:
             result.outcome, result.error = Outcome.LOST, str(error)
         except Exception as error:
             result.outcome, result.error = Outcome.FAILED, _describe(error, result)
+        if result.outcome is Outcome.FAILED:
+            tracing.fail_span(result.error or "")
         if not await _store(run, dependencies.db, result, above):
             result.outcome, result.error = Outcome.LOST, "another worker has the run"
     result.seconds = round(time.monotonic() - began, 3)

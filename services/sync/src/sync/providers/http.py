@@ -32,6 +32,8 @@ BACKOFF_CAP = 30.0
 RETRY_AFTER_FLOOR = 0.5
 RETRY_AFTER_CAP = 300.0
 MAX_VALUES = 500_000
+# Each costs a copy of the rest of its chunk.
+MAX_MEMBERS = 1_000
 
 # At INFO httpx logs whole addresses, and an address may carry a key.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -149,17 +151,39 @@ class _Body:
         self._limit = limit
         self._where = where
         self._arrived = 0
+        self._members = 1
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> None:
         # What arrives is counted too: empty gzip blocks inflate to nothing without end.
         self._arrived += len(chunk)
-        if self._unzip is not None:
-            try:
-                chunk = self._unzip.decompress(chunk, self._limit + 1 - len(self._body))
-            except zlib.error as error:
-                raise ProviderAnswerInvalid(f"{self._where} sent a body that cannot be decompressed.") from error
-        self._body += chunk
+        if self._unzip is None:
+            self._extend(chunk)
+            return
+        while chunk:
+            chunk = self._inflate(self._unzip, chunk)
+
+    def _inflate(self, unzip: "zlib._Decompress", chunk: bytes) -> bytes:
+        """Take what the chunk holds of the gzip member at hand, and return the rest of the chunk.
+
+        A body may be several members, one after the other, with zeros behind them (RFC 1952).
+        """
+        if unzip.eof:
+            chunk = chunk.lstrip(b"\0")
+            if not chunk:
+                return b""
+            self._members += 1
+            self._unzip = unzip = zlib.decompressobj(wbits=31)
+        if self._members > MAX_MEMBERS:
+            raise ProviderAnswerInvalid(f"{self._where} sent a body of more than {MAX_MEMBERS} gzip members.")
+        try:
+            self._extend(unzip.decompress(chunk, self._limit + 1 - len(self._body)))
+        except zlib.error as error:
+            raise ProviderAnswerInvalid(f"{self._where} sent a body that cannot be decompressed.") from error
+        return unzip.unused_data
+
+    def _extend(self, data: bytes) -> None:
+        self._body += data
         if max(self._arrived, len(self._body)) > self._limit:
             raise ProviderAnswerInvalid(
                 f"{self._where} sent more than {self._limit} bytes in one page: ask for smaller pages."
@@ -214,6 +238,8 @@ def _without_secrets(url: httpx.URL) -> str:
 
 def _advice(response: httpx.Response) -> str:
     status = response.status_code
+    if status == 304:
+        return "nothing was asked that could be unchanged, so check the cache before the source."
     if response.is_redirect:
         return "redirects are not followed, so set the final address."
     if status in {401, 403}:
