@@ -174,13 +174,19 @@ async def finish(db: Postgres, run: RunRow, *, pages: int, counts: Counts, error
 
 
 async def release(db: Postgres, run: RunRow, *, above: int = 0) -> bool:
-    """Put a claimed run back for another worker, whose fence is higher than `above`; False if one has it already."""
+    """Put a claimed run back for another worker, whose fence is higher than `above`; False if one has it already.
+
+    Like a claim it writes to the source first, as requests do, so that none waits for the other in a circle.
+    """
     query = """
-        WITH released AS (
-            UPDATE sync.runs SET state = 'queued', lease_until = NULL, heartbeat_at = now()
-            WHERE id = %s AND fence = %s AND state = 'running' RETURNING source
+        WITH ours AS (
+            SELECT id, source FROM sync.runs WHERE id = %s AND fence = %s AND state = 'running' FOR UPDATE
+        ), raised AS (
+            UPDATE sync.sources SET fence = greatest(sources.fence, %s) FROM ours WHERE name = source RETURNING name
         )
-        UPDATE sync.sources SET fence = greatest(sources.fence, %s) FROM released WHERE name = source RETURNING name
+        UPDATE sync.runs SET state = 'queued', lease_until = NULL, heartbeat_at = now()
+        FROM ours, raised WHERE runs.id = ours.id
+        RETURNING runs.id
     """
     return bool(await db.fetch(query, [run.id, run.fence, above]))
 
