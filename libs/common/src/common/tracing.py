@@ -9,17 +9,8 @@ from common.settings import ServiceSettings
 from common.urls import without_secrets
 
 __all__ = [
-    "current_span",
-    "current_traceparent",
-    "fail_span",
-    "fastapi_telemetry",
-    "flush",
-    "group_span",
-    "instrument_connection",
-    "name_request",
-    "setup",
-    "span",
-    "trace_id",
+    "current_span", "current_traceparent", "fail_span", "fastapi_telemetry", "flush", "group_span",
+    "instrument_connection", "name_request", "setup", "span", "trace_id",
 ]  # fmt: skip
 
 FLUSH_SECONDS = 2.0
