@@ -47,7 +47,10 @@ STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py"), ("web", "orm
 # COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
 RAW_SQL = {
     ("catalog", "staging.py"),
+    ("sync", "decisions.py"),
+    ("sync", "leases.py"),
     ("sync", "runs.py"),
+    ("sync", "sources.py"),
     ("sync", "stalled.py"),
     ("common", "migrations.py"),
     ("servers", "migrations.py"),

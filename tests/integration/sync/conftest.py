@@ -14,7 +14,10 @@ import pytest
 import redis
 
 from catalog.settings import CatalogSettings
+from common.postgres import Postgres
 from stack.servers.valkey import ValkeyServer
+from sync import runs, sources
+from sync.runs import RunRow
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth, empty
 from tests.fixtures.databases import Database, dsn
@@ -117,6 +120,12 @@ def valkey(valkey_url: str) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(valkey_url) as connection:
         connection.flushall()
         yield connection
+
+
+async def requested(db: Postgres, settings: SyncSettings) -> RunRow:
+    """The run that answers a request for the source of the settings."""
+    await sources.register(db, settings)
+    return await runs.request(db, settings.source)
 
 
 @pytest.fixture

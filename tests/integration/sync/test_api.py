@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from imports.counts import Counts
 from sync.app import build
 from sync.queue import SafeJob, open_queue
 from sync.settings import SyncSettings
@@ -57,14 +58,21 @@ class TestTrigger:
             "source": "dummyjson",
             "state": "queued",
             "trigger": "manual",
+            "mode": "apply",
+            "kind": "sync",
+            "reverts": None,
             "created_at": run["created_at"],
             "started_at": None,
             "finished_at": None,
             "duration_seconds": None,
-            "counts": {"fetched": 0, "created": 0, "updated": 0, "unchanged": 0, "rejected": 0},
+            "counts": dict.fromkeys(Counts.__struct_fields__, 0),
             "pages": 0,
             "attempt": 0,
+            "rate": None,
+            "trace_id": None,
             "error": None,
+            "held_for": None,
+            "retry_at": None,
         }
         # It is sent once the answer has left.
         await eventually(lambda: open_queue(valkey).count)
@@ -130,12 +138,16 @@ class TestStatus:
                     "source": "dummyjson",
                     "provider": "dummyjson",
                     "url": "https://api.example/products",
+                    "managed_by": "environment",
+                    "enabled": True,
                     "last_run": None,
                     "active_run": None,
                     "last_success_at": None,
                     "retry_at": None,
                     "next_tick_at": None,
                     "interval_minutes": 30,
+                    "cron": None,
+                    "waits_for": None,
                 }
             ],
             "queue": {"queued": 0, "started": 0, "failed": 0},

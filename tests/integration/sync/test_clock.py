@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sync.queue import tick_id
+from sync.states import ACTIVE
 from tests.fixtures.waiting import until
 from tests.integration.sync.conftest import Feed, Gate, Launch
 from tests.integration.sync.test_worker import Rows, run, state
@@ -66,7 +67,7 @@ def test_a_run_is_neither_stolen_nor_stuck(launch: Launch, rows: Rows, feed: Fee
     assert stamps
     assert abs(_epoch(stamps[-1]) - time.time() - shift) < 600
     gate.opened.set()
-    until(lambda: state(rows, run_id) not in ("queued", "running"), 30)
+    until(lambda: state(rows, run_id) not in ACTIVE, 30)
     done = run(rows, run_id)
     assert (done["state"], done["attempt"], done["fetched"]) == ("succeeded", 1, 194), done["error"]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 
+from sync.states import ACTIVE
 from tests.fixtures.otlp import receiving
 from tests.fixtures.processes import Process
 from tests.fixtures.waiting import until
@@ -17,7 +18,7 @@ FAULTS = 'products_faults_injected_total{kind="source"}'
 def done(worker: Process, rows: Rows, valkey: Any, feed: Feed) -> tuple[dict[str, Any], float]:
     """A run to its end, and how many of its fetches failed on purpose."""
     before, run_id = worker.figure(FAULTS), ask(rows, valkey, feed)
-    until(lambda: state(rows, run_id) not in ("queued", "running"))
+    until(lambda: state(rows, run_id) not in ACTIVE)
     return run(rows, run_id), worker.figure(FAULTS) - before
 
 

@@ -11,12 +11,13 @@ import pytest
 import redis
 
 from common.postgres import Postgres
-from sync import database, queue, runs
+from imports.counts import Counts
+from sync import database, leases, queue, runs
 from sync.queue import open_queue
 from sync.scheduler import SchedulerLoop
 from sync.settings import SyncSettings
 from tests.fixtures.waiting import until
-from tests.integration.sync.conftest import Launch, Make
+from tests.integration.sync.conftest import Launch, Make, requested
 
 Rows = psycopg.Connection[Any]
 QUEUED = "rq:queue:sync"
@@ -74,32 +75,37 @@ class TestSchedule:
     ) -> None:
         async def passed(seconds: int) -> int:
             """Seconds pass, both schedulers look; how many runs there are then."""
-            rows.execute(
-                "UPDATE sync.runs SET finished_at = finished_at - make_interval(secs => %s), "
-                "created_at = created_at - make_interval(secs => %s)", [seconds, seconds],
-            )  # fmt: skip
+            times = ", ".join(f"{it} = {it} - make_interval(secs => {seconds})" for it in ("created_at", "retry_at"))
+            rows.execute(f"UPDATE sync.runs SET {times}")
             for scheduler in schedulers:
                 await scheduler.run_pass()
             counted = rows.execute("SELECT count(*) FROM sync.runs").fetchone()
             return int(counted[0]) if counted else 0
 
-        def end(state: str) -> None:
-            ended = "UPDATE sync.runs SET state = %s, finished_at = now() WHERE state = 'queued'"
-            assert rows.execute(ended, [state]).rowcount == 1
+        async def end(error: str | None, **how: Any) -> None:
+            run = await leases.claim(db, settings, (await requested(db, settings)).id)
+            assert run
+            assert await leases.finish(db, run, pages=1, counts=Counts(), error=error, **how)
 
         assert await passed(0) == 1
         for number, pause in enumerate((10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800), start=1):
-            assert (await runs.first_sync(db, settings.source, settings.interval)).retry_at is None
-            end("failed")
+            assert (await runs.list_due(db))[0].retry_at is None
+            await end("broken")
             assert await passed(pause - 2) == number
-            first = await runs.first_sync(db, settings.source, settings.interval)
-            assert first.retry_at
-            assert not first.due
-            assert not first.done
+            (due,) = await runs.list_due(db)
+            assert due.retry_at
+            assert not due.due
+            assert not due.ever_synced
             assert await passed(3) == number + 1
-        end("succeeded")
+        await end(None)
         assert await passed(100_000) == 11
-        assert (await runs.first_sync(db, settings.source, settings.interval)).done
+        # From now on only what failed for a while is tried again, not sooner than the source asked for.
+        await end("the format has changed")
+        assert await passed(1700) == 12
+        await end("the source is away", resumable=True, retry_after=900)
+        assert await passed(895) == 13
+        assert await passed(10) == 14
+        assert rows.execute("SELECT trigger FROM sync.runs ORDER BY created_at DESC LIMIT 1").fetchone() == ("retry",)
 
     async def test_reasserting_keeps_the_time(
         self,
@@ -186,6 +192,7 @@ class TestTick:
         """Workers of their own do the ticks; the runs themselves fail, since no source is there."""
         await schedulers[0].run_pass()
         end_runs(rows, valkey)
+        rows.execute("UPDATE sync.sources SET url = 'http://127.0.0.1:1/products'")
         worker = launch("work", EXTERNAL_API_URL="http://127.0.0.1:1/products")
         ticks = 'products_sync_ticks_total{outcome="%s",source="dummyjson"}'
         for _ in range(2):
@@ -209,8 +216,8 @@ class TestSweep:
         db: Postgres,
     ) -> None:
         await schedulers[0].run_pass()
-        run = await runs.request(db, settings)
-        assert await runs.claim(db, settings, run.id)
+        run = await requested(db, settings)
+        assert await leases.claim(db, settings, run.id)
         valkey.delete(QUEUED)
         for scheduler in schedulers:
             await scheduler.run_pass()
@@ -243,7 +250,9 @@ class TestSweep:
                 await scheduler.run_pass()
         said = [record.getMessage() for record in caplog.records if "fails" in record.getMessage()]
         # Each step once, however many passes there are.
-        assert sorted(line.split()[0] for line in said) == ["clean", "first_run", "heartbeat", "sweep", "tick"]
+        assert sorted(line.split()[0] for line in said) == [
+            "clean", "enqueue_ticks", "heartbeat", "look_after_sources", "sweep",
+        ]  # fmt: skip
 
 
 def evil(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from stack.servers.valkey import ValkeyServer
 from sync import queue
 from sync.queue import open_queue
 from sync.shutdown import ShutdownFlag
+from sync.states import ACTIVE
 from sync.worker import SyncWorker
 from tests.fixtures.otlp import receiving
 from tests.fixtures.processes import Process
@@ -69,7 +70,7 @@ class TestRun:
         until(worker.healthy)
         began = time.monotonic()
         run_id = ask(rows, valkey, feed)
-        until(lambda: state(rows, run_id) not in ("queued", "running"))
+        until(lambda: state(rows, run_id) not in ACTIVE)
         seconds = time.monotonic() - began
         done = run(rows, run_id)
         assert done["state"] == "succeeded", done["error"]
@@ -222,7 +223,10 @@ class TestCrash:
                 worker.process.kill()
                 worker.process.wait()
                 worker = launch("work")
-            if rows.execute("SELECT 1 FROM sync.runs WHERE state IN ('queued', 'running')").fetchone() is None:
+            if (
+                rows.execute("SELECT 1 FROM sync.runs WHERE state IN ('queued', 'running', 'applying')").fetchone()
+                is None
+            ):
                 ask(rows, valkey, feed)
         until(lambda: rows.execute("SELECT 1 FROM sync.runs WHERE state <> 'succeeded'").fetchone() is None, 60)
         assert names(products) == {str(item["id"]): item["title"] for item in feed.products}

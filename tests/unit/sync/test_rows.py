@@ -35,6 +35,6 @@ def test_a_text_is_one_of_its_enum(kind: Any) -> None:
     assert any(check.endswith(f"IN ({quoted})") for check in checks)
 
 
-def test_a_run_is_active_or_has_ended() -> None:
-    assert {*ACTIVE, *ENDED} == set(RunState)
+def test_a_run_is_active_or_a_plan_or_has_ended() -> None:
+    assert {*ACTIVE, RunState.STAGED, *ENDED} == set(RunState)
     assert not {*ACTIVE} & {*ENDED}

@@ -32,7 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_defaults(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings(SyncSettings)
     assert (settings.source, settings.source_url) == ("dummyjson", "https://dummyjson.com/products")
-    assert settings.interval == 1800
+    assert settings.sync_interval_minutes == 30
 
 
 @pytest.mark.parametrize(

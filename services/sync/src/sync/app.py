@@ -14,7 +14,8 @@ from common.postgres import Postgres
 from common.web.app import Service, create_app
 from common.web.jwks import JWKSClient
 from common.web.tokens import TokenVerifier
-from sync import history, routes, runs
+from sync import history, routes, run_routes, runs, source_routes
+from sync.catalog import CatalogClient
 from sync.schemas import SyncHealthReport
 from sync.settings import SyncSettings
 from sync.state import State
@@ -27,13 +28,16 @@ def build(settings: SyncSettings) -> Service:
     db = Postgres(settings, application="sync-api")
     redis = redis_client.connect(settings)
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
-    http = httpx.AsyncClient(verify=settings.auth_url.startswith("https:"), trust_env=False)
+    secure = any(url.startswith("https:") for url in (settings.auth_url, settings.catalog_url))
+    http = httpx.AsyncClient(verify=secure, trust_env=False)
+    # A client waits for the answer, so nothing is tried again.
+    catalog = CatalogClient(settings, http, retry_seconds=0)
     keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 
     async def facts() -> dict[str, Any]:
-        first = await runs.first_sync(db, settings.source, settings.interval)
-        return {"last_success_at": await history.last_success(db), "retry_at": first.retry_at}
+        due = await runs.list_due(db, settings.source)
+        return {"last_success_at": await history.last_success(db), "retry_at": due[0].retry_at if due else None}
 
     optional = {"redis": redis_check(redis)}
     checks = Health("sync", critical=critical, optional=optional, path="/sync/health", facts=facts)
@@ -43,7 +47,14 @@ def build(settings: SyncSettings) -> Service:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
-            yield {"db": db, "redis": redis, "tokens": TokenVerifier(keys), "health": checks, "settings": settings}
+            yield {
+                "db": db,
+                "redis": redis,
+                "catalog": catalog,
+                "tokens": TokenVerifier(keys),
+                "health": checks,
+                "settings": settings,
+            }
             prefetch.cancel()
             await redis.aclose()
             await db.close()
@@ -51,7 +62,7 @@ def build(settings: SyncSettings) -> Service:
     return create_app(
         "sync",
         settings,
-        [routes.router],
+        [routes.router, run_routes.router, source_routes.router],
         lifespan,
         checks,
         health_report=SyncHealthReport,

@@ -1,26 +1,15 @@
-"""What the API reads of sources and runs; what changes them is in `sync.runs`."""
+"""What the API reads of runs; what changes them is in `sync.runs`, `sync.leases` and `sync.decisions`."""
 
 from datetime import datetime
 from uuid import UUID
-
-import msgspec
 
 from common.postgres import Postgres
 from common.web.compiled import load_statements
 from sync.errors import RunNotFound
 from sync.runs import RunRow
+from sync.states import RunState, Trigger
 
-__all__ = ["SourceRow", "active_run", "get_run", "last_run", "last_success", "list_sources"]
-
-
-class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A source, and when a run of it last succeeded."""
-
-    name: str
-    provider: str
-    url: str
-    succeeded_at: datetime | None
-
+__all__ = ["active_runs", "get_run", "last_runs", "last_success", "list_runs", "successes"]
 
 _STATEMENTS = load_statements("sync")
 
@@ -32,20 +21,35 @@ async def get_run(db: Postgres, run_id: UUID) -> RunRow:
     raise RunNotFound(run_id)
 
 
-async def active_run(db: Postgres, source: str) -> RunRow | None:
-    """The one run of the source that is queued or running."""
-    found = await _STATEMENTS["active_run"].fetch_as(RunRow, db, source=source)
-    return found[0] if found else None
+async def list_runs(
+    db: Postgres,
+    *,
+    source: str | None = None,
+    state: RunState | None = None,
+    trigger: Trigger | None = None,
+    after: UUID | None = None,
+    limit: int,
+) -> list[RunRow]:
+    """The newest first, those after the run `after`."""
+    return await _STATEMENTS["runs"].fetch_as(
+        RunRow, db, source=source, state=state, trigger=trigger, after=after, limit=limit
+    )
 
 
-async def last_run(db: Postgres, source: str) -> RunRow | None:
-    """The newest run of the source that has ended."""
-    found = await _STATEMENTS["last_run"].fetch_as(RunRow, db, source=source)
-    return found[0] if found else None
+async def active_runs(db: Postgres) -> dict[str, RunRow]:
+    """The one run of each source that is queued, running, held or being applied."""
+    return {run.source: run for run in await _STATEMENTS["active_runs"].fetch_as(RunRow, db)}
 
 
-async def list_sources(db: Postgres) -> list[SourceRow]:
-    return await _STATEMENTS["sources"].fetch_as(SourceRow, db)
+async def last_runs(db: Postgres) -> dict[str, RunRow]:
+    """The newest run of each source that has ended."""
+    return {run.source: run for run in await _STATEMENTS["last_runs"].fetch_as(RunRow, db)}
+
+
+async def successes(db: Postgres) -> dict[str, datetime | None]:
+    """When a run of each source last succeeded."""
+    found: list[tuple[str, datetime | None]] = await _STATEMENTS["successes"].fetch(db)
+    return dict(found)
 
 
 async def last_success(db: Postgres) -> datetime | None:

@@ -13,11 +13,13 @@ from rq import get_current_job
 from common import tracing
 from common.postgres import Postgres
 from common.settings import load_settings
-from sync import database, queue, runs, timings
+from sync import database, queue, runs, sources, timings
 from sync.database import retry_while_unavailable
 from sync.queue import SafeJob
 from sync.results import Report, RunResult, TickResult
+from sync.runs import RunRow
 from sync.settings import SyncSettings
+from sync.sources import SourceRow
 from sync.states import Outcome, TickOutcome
 
 __all__ = ["run", "tick"]
@@ -68,45 +70,55 @@ async def _watch() -> None:
         await asyncio.sleep(timings.RENEWAL)
 
 
-async def _tick(source: str, settings: SyncSettings, db: Postgres) -> RunResult | None:
-    slot = await retry_while_unavailable(lambda: runs.current_slot(db, settings.interval))
-    fields = {"source": source, "slot": slot}
-    claimed = None
-    if source == settings.source:
-        claimed = await retry_while_unavailable(lambda: runs.claim_slot(db, settings, slot))
+async def _tick(name: str, settings: SyncSettings, db: Postgres) -> RunResult | None:
+    if name == settings.source:
+        source = await retry_while_unavailable(lambda: sources.register(db, settings))
+    else:
+        source = await retry_while_unavailable(lambda: sources.find(db, name))
+    claimed, why, fields = None, "there is no such source", {"source": name}
+    if source:
+        claimed, why = await _claim_slot(source, settings, db)
     if claimed is None:
-        log.warning("tick skipped: a run is active, or the slot is taken", extra=fields)
-        _report(TickResult(source=source, outcome=TickOutcome.SKIPPED))
+        log.warning("tick skipped: %s", why, extra=fields)
+        _report(TickResult(source=name, outcome=TickOutcome.SKIPPED))
         return None
     log.info("tick claimed its slot", extra=fields | {"run_id": str(claimed.id)})
-    _report(TickResult(source=source, outcome=TickOutcome.CLAIMED))
+    _report(TickResult(source=name, outcome=TickOutcome.CLAIMED))
     return await _run(claimed.id, settings, db)
+
+
+async def _claim_slot(source: SourceRow, settings: SyncSettings, db: Postgres) -> tuple[RunRow | None, str]:
+    """The run of the slot that has begun; without it, why there is none."""
+    if source.is_foreign(settings):
+        return None, "another environment has this source"
+    if source.has_moved(settings):
+        return None, "the source has another address than its products came from: an admin has to decide"
+    if not source.enabled:
+        return None, "the source is disabled"
+    clock = await retry_while_unavailable(lambda: runs.clock(db, source.name))
+    slot = source.schedule.slot(clock.now + timings.SLOT_TOLERANCE)
+    claimed = await retry_while_unavailable(lambda: runs.claim_slot(db, source.name, slot))
+    return claimed, f"a run is active, or slot {slot} is taken"
 
 
 async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     # Only here, so that the worker itself stays small.
     import httpx
 
-    from sync import providers, runner
+    from sync import provider_config, providers, runner
     from sync.catalog import CatalogClient
 
     shutdown = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, shutdown.set)
     # The worker has blocked it, so that none is lost before there is a handler.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    transport = None
-    if settings.faults:
-        from sync.faults import UnreliableSource
-
-        transport = UnreliableSource()
-    source = providers.ProviderConfig(url=settings.external_api_url.get_secret_value(), transport=transport)
     # Proxies are for sources: one between our own services would see the client's secret.
     async with httpx.AsyncClient(trust_env=False) as http:
         dependencies = runner.RunDependencies(
             settings=settings,
             db=db,
             catalog=CatalogClient(settings, http),
-            provider=lambda: providers.load(settings.external_api_provider, source),
+            provider=lambda source: providers.load(source.provider, provider_config.of(source, settings)),
             shutdown=shutdown,
         )
         result = await runner.execute(run_id, dependencies)

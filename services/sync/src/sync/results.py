@@ -22,6 +22,12 @@ class RunResult(msgspec.Struct, tag=True, kw_only=True):
     attempt: int = 0
     seconds: float = 0.0
     error: str | None = None
+    held_for: str | None = None
+    resumable: bool = False
+    retry_after: float | None = None
+
+    def set_counts(self, counts: Counts) -> None:
+        self.counts = counts
 
 
 class TickResult(msgspec.Struct, tag=True, frozen=True, kw_only=True):

@@ -1,6 +1,4 @@
-"""The public routes of sync."""
-
-from uuid import UUID
+"""The routes that start syncs and tell of all of them."""
 
 from fastapi import BackgroundTasks, Response
 
@@ -8,10 +6,11 @@ from common import tracing
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.state import Db
-from sync import history, queue, runs, status
+from sync import queue, runs, source_changes, status
 from sync.permissions import CanSync
-from sync.schemas import RunOut, StatusOut, TriggerIn, TriggerOut
+from sync.schemas import StatusOut, TriggerIn, TriggerOut
 from sync.state import RedisDep, SettingsDep
+from sync.states import RunState
 
 __all__ = ["router"]
 
@@ -22,7 +21,7 @@ router = make_router("sync")
     "/sync/trigger",
     summary="Start a sync",
     status_code=202,
-    responses={202: {"headers": response_headers("Location")}, **problem_responses(400, 401, 403, 413, 415)},
+    responses={202: {"headers": response_headers("Location")}, **problem_responses(400, 401, 403, 404, 409, 413, 415)},
 )
 async def trigger_sync(
     response: Response,
@@ -32,11 +31,15 @@ async def trigger_sync(
     settings: SettingsDep,
     body: TriggerIn | None = None,
 ) -> TriggerOut:
-    """Request a run of the source. If one is active already, the answer names that one: there are never two."""
-    run = await runs.request(db, settings, traceparent=tracing.current_traceparent())
-    after.add_task(queue.notify, settings, run.id, run.attempt)
+    """Request a run of a source. If one is active already, the answer names that one: there are never two."""
+    wanted = body or TriggerIn.model_validate({})
+    source = await source_changes.get_ready(db, settings, wanted.source or settings.source)
+    traceparent = tracing.current_traceparent()
+    run = await runs.request(db, source.name, mode=wanted.mode, full=wanted.full, traceparent=traceparent)
+    if run.state is RunState.QUEUED:
+        after.add_task(queue.notify, settings, run.id, run.attempt)
     response.headers["Location"] = f"/sync/runs/{run.id}"
-    return TriggerOut(run_id=run.id, status_url=f"/sync/runs/{run.id}")
+    return TriggerOut.of(run)
 
 
 @router.get(
@@ -48,14 +51,3 @@ async def trigger_sync(
 async def get_status(_: CanSync, db: Db, redis: RedisDep, settings: SettingsDep) -> StatusOut:
     """Each source with its last and its active run, and the queue, workers and scheduler that serve it."""
     return await status.read(db, redis, settings)
-
-
-@router.get(
-    "/sync/runs/{run_id}",
-    summary="Get a run",
-    operation_id="get_sync_run",
-    responses=problem_responses(401, 403, 404),
-)
-async def get_run(run_id: UUID, _: CanSync, db: Db) -> RunOut:
-    """One run with its counts, and why it failed if it did."""
-    return RunOut.of(await history.get_run(db, run_id))

@@ -11,9 +11,9 @@ __all__ = ["SyncSettings"]
 
 
 class SyncSettings(ServiceSettings):
-    """The one source that is synced, where its products go, and how often.
+    """The source of the environment, where products go, and what the sources of the API may reach.
 
-    A source bears the name of its provider. `EXTERNAL_API_URL` may carry a key, so it is a secret too.
+    `EXTERNAL_API_URL` may carry a key, so it is a secret too.
     """
 
     auth_url: AuthUrl = "http://127.0.0.1:8001"
@@ -26,7 +26,12 @@ class SyncSettings(ServiceSettings):
     external_api_provider: str = Field(
         "dummyjson",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
-        description="The provider that reads the external API; the source has its name.",
+        description="The provider that reads the external API.",
+    )
+    source_name: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$",
+        description="The name of the source of the external API; that of its provider unless it is set.",
     )
     external_api_url: SecretStr = Field(
         SecretStr("https://dummyjson.com/products"),
@@ -40,6 +45,26 @@ class SyncSettings(ServiceSettings):
         le=10_080,
         description="The time between two scheduled runs.",
         json_schema_extra={"unit": "minutes"},
+    )
+    allow_private_sources: bool | None = Field(
+        None,
+        description="Whether the sources of the API may be at addresses that are not public, as a service of the "
+        "cluster or of this machine is: locally true, in production false unless it is set.",
+    )
+    source_secrets_folder: str = Field(
+        "",
+        description='The folder of the files that options of sources refer to as `{"file": "name"}`, such as a mounted '
+        "secret.",
+    )
+    source_files_folder: str = Field(
+        "", description="The folder of the files that sources of the provider `file` read at `file:name`."
+    )
+    run_retention_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="For how long runs, their changes and their rejects are kept.",
+        json_schema_extra={"unit": "days"},
     )
 
     @field_validator("auth_url", "catalog_url")
@@ -55,8 +80,8 @@ class SyncSettings(ServiceSettings):
 
     @property
     def source(self) -> str:
-        """The name of the source."""
-        return self.external_api_provider
+        """The name of the source of the environment."""
+        return self.source_name or self.external_api_provider
 
     @property
     def source_url(self) -> str:
@@ -64,9 +89,15 @@ class SyncSettings(ServiceSettings):
         return without_secrets(self.external_api_url.get_secret_value())
 
     @property
-    def interval(self) -> int:
-        """Seconds between two scheduled runs."""
-        return self.sync_interval_minutes * 60
+    def origin(self) -> tuple[str, str, str]:
+        """The source of the environment: its name, provider and address as they are stored."""
+        return self.source, self.external_api_provider, self.source_url
+
+    @property
+    def private_sources(self) -> bool:
+        """Whether sources of the API may be at addresses that are not public."""
+        local = self.app_env == "local"
+        return local if self.allow_private_sources is None else self.allow_private_sources
 
 
 def _http_url(value: str) -> str:

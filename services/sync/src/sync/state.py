@@ -7,13 +7,15 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from common.web.state import BaseState
+from sync.catalog import CatalogClient
 from sync.settings import SyncSettings
 
-__all__ = ["RedisDep", "SettingsDep", "State"]
+__all__ = ["CatalogDep", "RedisDep", "SettingsDep", "State"]
 
 
 class State(BaseState):
     redis: Redis
+    catalog: CatalogClient
     settings: SyncSettings
 
 
@@ -29,5 +31,10 @@ async def _settings(request: _Request) -> SyncSettings:
     return request.state["settings"]
 
 
+async def _catalog(request: _Request) -> CatalogClient:
+    return request.state["catalog"]
+
+
+CatalogDep = Annotated[CatalogClient, Depends(_catalog)]
 RedisDep = Annotated[Redis, Depends(_redis)]
 SettingsDep = Annotated[SyncSettings, Depends(_settings)]

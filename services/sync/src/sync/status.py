@@ -8,10 +8,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common.postgres import Postgres
-from sync import history, runs, timings
+from common.urls import without_secrets
+from sync import history, sources, timings
 from sync.queue_state import read_queue_state
-from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceOut, StatusOut, WorkerOut
+from sync.runs import RunRow
+from sync.schemas import QueueOut, RunOut, SchedulerOut, SourceStatus, StatusOut, WorkerOut
 from sync.settings import SyncSettings
+from sync.sources import SourceRow
+from sync.states import RunState
 
 __all__ = ["read"]
 
@@ -24,17 +28,19 @@ class _Processes:
     queue: QueueOut | None = None
     workers: list[WorkerOut] = field(default_factory=list)
     scheduler: SchedulerOut = field(default_factory=lambda: SchedulerOut(alive=False, last_heartbeat=None))
-    next_tick_at: datetime | None = None
+    next_ticks: dict[str, float] = field(default_factory=dict)
 
 
 async def read(db: Postgres, redis: Redis, settings: SyncSettings) -> StatusOut:
     """The state of all sources; without Redis, all but the liveness of its users."""
+    await sources.register(db, settings)
+    known = await sources.list_all(db)
     try:
-        processes = await _processes(redis, settings.source)
+        processes = await _processes(redis, [it.name for it in known])
     except (RedisError, OSError):
         processes = _Processes()
     return StatusOut(
-        sources=await _sources(db, settings, processes.next_tick_at),
+        sources=await _sources(db, settings, known, processes.next_ticks),
         queue=processes.queue,
         workers=processes.workers,
         scheduler=processes.scheduler,
@@ -42,33 +48,45 @@ async def read(db: Postgres, redis: Redis, settings: SyncSettings) -> StatusOut:
     )
 
 
-async def _sources(db: Postgres, settings: SyncSettings, next_tick_at: datetime | None) -> list[SourceOut]:
-    """All sources that were ever synced, and the one of the settings."""
-    known = {it.name: (it.provider, it.url, it.succeeded_at) for it in await history.list_sources(db)}
-    known.setdefault(settings.source, (settings.external_api_provider, settings.source_url, None))
-    sources = []
-    for name, (provider, url, succeeded_at) in sorted(known.items()):
-        last, active = await history.last_run(db, name), await history.active_run(db, name)
-        ours = name == settings.source
-        first = await runs.first_sync(db, name, settings.interval) if ours and succeeded_at is None else None
-        sources.append(
-            SourceOut(
-                source=name,
-                provider=provider,
-                url=url,
-                last_run=RunOut.of(last) if last else None,
-                active_run=RunOut.of(active) if active else None,
-                last_success_at=succeeded_at,
-                retry_at=first.retry_at if first else None,
-                next_tick_at=next_tick_at if ours else None,
-                interval_minutes=settings.sync_interval_minutes,
-            )
+async def _sources(
+    db: Postgres, settings: SyncSettings, known: list[SourceRow], next_ticks: dict[str, float]
+) -> list[SourceStatus]:
+    last, active, successes = await history.last_runs(db), await history.active_runs(db), await history.successes(db)
+    retry_at = {name: run.retry_at for name, run in last.items() if name not in active}
+    return [
+        SourceStatus(
+            source=it.name,
+            provider=it.provider,
+            url=without_secrets(it.url),
+            managed_by=it.managed_by,
+            enabled=it.enabled,
+            last_run=RunOut.of(last[it.name]) if it.name in last else None,
+            active_run=RunOut.of(active[it.name]) if it.name in active else None,
+            last_success_at=successes.get(it.name),
+            retry_at=retry_at.get(it.name),
+            next_tick_at=_time(next_ticks.get(it.name)),
+            interval_minutes=it.interval_minutes if not it.cron else None,
+            cron=it.cron,
+            waits_for=_waits_for(it, active.get(it.name), settings),
         )
-    return sources
+        for it in known
+    ]
 
 
-async def _processes(redis: Redis, source: str) -> _Processes:
-    state = await read_queue_state(redis, source)
+def _waits_for(source: SourceRow, active: RunRow | None, settings: SyncSettings) -> str | None:
+    if source.name == settings.source and source.has_moved(settings):
+        return (
+            f"Its products came from {source.provider} at {without_secrets(source.url)}, and the environment has "
+            f"{settings.external_api_provider} at {settings.source_url}: POST /sync/sources/{source.name}/move says "
+            "whether that is the same shop."
+        )
+    if active and active.state is RunState.HELD:
+        return f"The run {active.id} is held: apply or cancel it."
+    return None
+
+
+async def _processes(redis: Redis, names: list[str]) -> _Processes:
+    state = await read_queue_state(redis, names)
     heartbeat = state.scheduler_heartbeat
     alive = heartbeat is not None and time.time() - heartbeat < timings.ALIVE
     return _Processes(
@@ -76,7 +94,7 @@ async def _processes(redis: Redis, source: str) -> _Processes:
         queue=QueueOut(queued=state.queued, started=state.started, failed=state.failed),
         workers=await _workers(redis, state.workers),
         scheduler=SchedulerOut(alive=alive, last_heartbeat=_time(heartbeat)),
-        next_tick_at=_time(state.next_tick),
+        next_ticks=state.next_ticks,
     )
 
 

@@ -15,7 +15,9 @@ GRACE = 6
 CANCELLATION = 2
 """What is cancelled has this long to end."""
 RUN_LIMIT = 25 * 60
-"""A run fails this long after its first worker's start, whatever the number of workers that took it since."""
+"""The longest that a source's time limit can be, from the first worker's start; the next run goes on from there."""
+RESUMABLE = 24 * 60 * 60
+"""A run goes on where the one before has stopped if that was no longer ago."""
 JOB_LIMIT = 30 * 60
 """RQ kills a job after this; it is for one that cannot end itself."""
 
@@ -53,7 +55,7 @@ ALIVE = 15
 FORGET = 60
 """And after this it is forgotten."""
 FIRST_RETRY = 10
-"""The pause after a first sync that failed; it doubles with each failure, up to the interval."""
+"""The pause after a run that failed for a while only; it doubles with each failure, up to the interval."""
 
 # The worker
 IDLE_HEARTBEAT = 5
