@@ -72,9 +72,8 @@ async def _watch() -> None:
 
 async def _tick(name: str, settings: SyncSettings, db: Postgres) -> RunResult | None:
     if name == settings.source:
-        source = await retry_while_unavailable(lambda: sources.register(db, settings))
-    else:
-        source = await retry_while_unavailable(lambda: sources.find(db, name))
+        await retry_while_unavailable(lambda: sources.register(db, settings))
+    source = await retry_while_unavailable(lambda: sources.find(db, name))
     claimed, why, fields = None, "there is no such source", {"source": name}
     if source:
         claimed, why = await _claim_slot(source, settings, db)
