@@ -1,40 +1,40 @@
-"""The only client of catalog's import routes: pages are staged, then merged at once."""
+"""The only client of catalog's import routes."""
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
 import msgspec
 
 from common.json_encoding import dumps
-from imports.counts import Counts
 from imports.messages import (
-    MAX_ITEMS,
-    MAX_PAYLOAD,
-    MAX_REASON,
+    PRUNE_PATH,
     RUN_PATH,
+    Changes,
+    Conflicts,
     Fence,
-    ImportPage,
     ImportState,
-    Reject,
-    Staged,
+    Prune,
+    Pruned,
+    Rejects,
 )
-from imports.product import ExternalProduct, checked
-from sync.providers import Page
-from sync.providers.records import reject
+from sync.import_session import CatalogRejected, ImportSession
 from sync.settings import SyncSettings
 
 __all__ = ["CatalogClient", "CatalogRejected", "CatalogUnavailable", "ImportSession", "StaleRun"]
 
 log = logging.getLogger(__name__)
 
-# A page that is staged in chunks has cursors with this separator and a number between those of the source.
-_CHUNK = "\x1f"
+# Catalog's own limit is 60 s, for what compares or merges a whole source; the reading of a page of changes may wait,
+# and a page that is staged never takes long.
+PATIENT, QUICK = 65.0, 15.0
 T = TypeVar("T")
 
 
@@ -49,78 +49,8 @@ class StaleRun(Exception):
         self.fencing_token = fencing_token
 
 
-class CatalogRejected(Exception):
-    """Catalog or auth refused a request; to try again does not help."""
-
-
 class CatalogUnavailable(Exception):
     """Catalog or auth did not serve within the time for retries."""
-
-
-class ImportSession:
-    """A run as catalog sees it: what is staged and where to go on."""
-
-    def __init__(self, catalog: "CatalogClient", path: str, fencing_token: int, state: ImportState) -> None:
-        self._catalog = catalog
-        self._path = path
-        self._fencing_token = fencing_token
-        self._staged_to = state.cursor
-        self.staged = state.staged
-        self.rejected = state.rejected
-        self.complete = state.complete
-
-    @property
-    def cursor(self) -> str | None:
-        """The source's cursor of the next page; None at the start, and when the pass is complete."""
-        return (self._staged_to or "").partition(_CHUNK)[0] or None
-
-    async def stage(self, page: Page) -> None:
-        """Keep a page in catalog, in chunks if it is too large for one request.
-
-        A product that breaks a rule of `imports.product` is staged as a reject; refused by catalog it ends the run.
-        """
-        items, invalid = _check_items(page.items)
-        rejects = [*map(_shorten, page.rejects), *invalid]
-        size = max(len(items), len(rejects))
-        for first in range(0, max(size, 1), MAX_ITEMS):
-            last = first + MAX_ITEMS >= size
-            await self._stage(
-                items[first : first + MAX_ITEMS],
-                rejects[first : first + MAX_ITEMS],
-                page.next_cursor if last else self._next_chunk(),
-            )
-        self.complete = page.next_cursor is None
-
-    def _next_chunk(self) -> str:
-        cursor, _, chunk = (self._staged_to or "").partition(_CHUNK)
-        return f"{cursor}{_CHUNK}{int(chunk or 0) + 1}"
-
-    async def _stage(self, items: list[ExternalProduct], rejects: list[Reject], cursor: str | None) -> None:
-        page = ImportPage(
-            fencing_token=self._fencing_token, after=self._staged_to, cursor=cursor, items=items, rejects=rejects
-        )
-        answer = await self._catalog.call("POST", f"{self._path}/pages", page, Staged)
-        self._staged_to, self.staged, self.rejected = cursor, answer.staged, answer.rejected
-
-    async def merge(self) -> Counts:
-        """Make the staged records products, all at once."""
-        return await self._catalog.call("POST", f"{self._path}/merge", Fence(fencing_token=self._fencing_token), Counts)
-
-
-def _check_items(items: Sequence[ExternalProduct]) -> tuple[list[ExternalProduct], list[Reject]]:
-    """The items that keep the contract, and the others as rejects."""
-    good, rejects = [], []
-    for item in items:
-        try:
-            good.append(checked(item))
-        except ValueError as error:
-            rejects.append(reject(msgspec.structs.asdict(item), str(error), id_field="external_id"))
-    return good, rejects
-
-
-def _shorten(it: Reject) -> Reject:
-    """The reject within the limits of its message."""
-    return msgspec.structs.replace(it, reason=it.reason[:MAX_REASON], payload=it.payload[:MAX_PAYLOAD])
 
 
 class CatalogClient:
@@ -139,9 +69,40 @@ class CatalogClient:
         state = await self.call("PUT", path, Fence(fencing_token=fencing_token), ImportState)
         return ImportSession(self, path, fencing_token, state)
 
-    async def call(self, method: str, path: str, body: Fence, answer: type[T]) -> T:
+    async def changes(
+        self,
+        source: str,
+        run_id: UUID,
+        *,
+        kind: str | None = None,
+        field: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> Changes:
+        """A page of what a run has planned or changed, also of one that has ended; perhaps one kind or field alone."""
+        query = {"kind": kind, "field": field, "after": after, "limit": limit}
+        return await self._read(source, run_id, "changes", query, Changes)
+
+    async def conflicts(self, source: str, run_id: UUID, *, limit: int = 100) -> Conflicts:
+        """The products that have changed after a run's plan was made."""
+        return await self._read(source, run_id, "conflicts", {"limit": limit}, Conflicts)
+
+    async def rejects(self, source: str, run_id: UUID, *, after: int = 0, limit: int = 100) -> Rejects:
+        """A page of the records that were no products."""
+        return await self._read(source, run_id, "rejects", {"after": after, "limit": limit}, Rejects)
+
+    async def prune(self, before: datetime) -> None:
+        """Delete the changes and rejects of runs from before, except of the current run of each source."""
+        while not (await self.call("POST", PRUNE_PATH, Prune(before=before), Pruned)).done:
+            pass
+
+    async def _read(self, source: str, run_id: UUID, what: str, query: dict[str, Any], answer: type[T]) -> T:
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        return await self.call("GET", f"{RUN_PATH.format(source=source, run_id=run_id)}/{what}?{given}", None, answer)
+
+    async def call(self, method: str, path: str, body: msgspec.Struct | None, answer: type[T]) -> T:
         """One request, repeated while catalog or auth are unavailable: every import route may be called twice."""
-        content, give_up, pause = dumps(body), time.monotonic() + self._retry_seconds, 0.2
+        content, give_up, pause = b"" if body is None else dumps(body), time.monotonic() + self._retry_seconds, 0.2
         while True:
             try:
                 return _decode("catalog", await self._try(method, path, content), answer)
@@ -157,13 +118,12 @@ class CatalogClient:
             token = await self._access_token(renew=renewed)
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
             url = f"{self._settings.catalog_url}{path}"
-            # A merge of 100 000 products may take most of a minute; a page never does.
-            wait = httpx.Timeout(65.0 if path.endswith("/merge") else 15.0, connect=2.0)
+            wait = httpx.Timeout(QUICK if path.endswith("/pages") else PATIENT, connect=2.0)
             request = self._http.build_request(method, url, content=content, headers=headers, timeout=wait)
             answer = await self._send("catalog", request)
             if answer.status_code != 401 or renewed:
                 break
-        if answer.status_code == 409:
+        if answer.status_code == 409 and not _member(answer, "type").endswith("#no-plan"):
             raise StaleRun(_detail(answer), _fencing_token(answer))
         return answer
 
@@ -191,9 +151,9 @@ class CatalogClient:
 
 def _decode(service: str, answer: httpx.Response, kind: type[T]) -> T:
     if answer.status_code != 200:
-        raise CatalogRejected(f"{service} answers {answer.status_code}: {_detail(answer)}")
+        raise CatalogRejected(f"{service} answers {answer.status_code}: {_detail(answer)}", answer.status_code)
     try:
-        return msgspec.json.decode(answer.content, type=kind)
+        return msgspec.json.Decoder(kind, float_hook=Decimal).decode(answer.content)
     except msgspec.DecodeError:
         raise CatalogRejected(f"{service} answers with something that is not the JSON of its contract") from None
 
@@ -206,7 +166,12 @@ def _fencing_token(answer: httpx.Response) -> int | None:
 
 
 def _detail(answer: httpx.Response) -> str:
+    return _member(answer, "detail")[:300] or "no detail"
+
+
+def _member(answer: httpx.Response, name: str) -> str:
+    """Of a problem document; empty if the answer is none, or lacks it."""
     try:
-        return str(msgspec.json.decode(answer.content)["detail"])[:300]
+        return str(msgspec.json.decode(answer.content)[name])
     except (msgspec.DecodeError, KeyError, TypeError):
-        return "no detail"
+        return ""
