@@ -44,9 +44,12 @@ ROUTE_CALLS = {
 }
 # The dependencies that read the state of a request, beside those in state.py and transactions.py.
 STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py"), ("web", "orm.py")}
-# COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
+# COPY; comparing and writing products; claims and leases; the version table of a schema, whose name Alembic does not
+# pass on.
 RAW_SQL = {
     ("catalog", "staging.py"),
+    ("catalog", "differences.py"),
+    ("catalog", "writes.py"),
     ("sync", "runs.py"),
     ("sync", "stalled.py"),
     ("common", "migrations.py"),
