@@ -3,60 +3,18 @@
 import asyncio
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
-import msgspec
 import psycopg
 import pytest
 
 from catalog.settings import CatalogSettings
-from imports.counts import Counts
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.imports import Importer, counts, item
 
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
-
-
-def item(external_id: str, **changes: Any) -> dict[str, Any]:
-    return {"external_id": external_id, "name": f"Thing {external_id}", "price": 1.25, "category": "things"} | changes
-
-
-class Importer:
-    """A sync worker's side of the import routes."""
-
-    def __init__(
-        self, client: httpx.AsyncClient, auth: Auth, run_id: UUID | None = None, fence: int = 1, source: str = "shop"
-    ) -> None:
-        self.client, self.headers, self.fence = client, auth.sync, fence
-        self.url = f"/internal/imports/{source}/runs/{run_id or uuid4()}"
-
-    async def open(self) -> httpx.Response:
-        return await self.client.put(self.url, json={"fence": self.fence}, headers=self.headers)
-
-    async def stage(
-        self, after: str | None, cursor: str | None, items: list[dict[str, Any]], rejects: list[Any] | None = None
-    ) -> httpx.Response:
-        page = {"fence": self.fence, "after": after, "cursor": cursor, "items": items, "rejects": rejects or []}
-        return await self.client.post(f"{self.url}/pages", json=page, headers=self.headers)
-
-    async def merge(self) -> httpx.Response:
-        return await self.client.post(f"{self.url}/merge", json={"fence": self.fence}, headers=self.headers)
-
-    async def run(self, items: list[dict[str, Any]]) -> dict[str, int]:
-        """A whole run of one page; returns the counts."""
-        assert (await self.open()).status_code == 200
-        assert (await self.stage(None, None, items)).status_code == 200
-        merged = await self.merge()
-        assert merged.status_code == 200, merged.text
-        counts: dict[str, int] = merged.json()
-        return counts
-
-
-def counts(**counted: int) -> dict[str, int]:
-    """The counts of an applied pass, whose records are all counted once."""
-    fetched = sum(number for name, number in counted.items() if name not in ("removed", "conflicts"))
-    return msgspec.structs.asdict(Counts(fetched=fetched, **counted))
 
 
 async def rows(settings: CatalogSettings, columns: str) -> list[Any]:

@@ -15,8 +15,8 @@ from common.web import app
 from common.web.middleware import DeadlineMiddleware
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.imports import Importer, item
 from tests.fixtures.service import serving
-from tests.integration.catalog.test_imports import Importer, item
 from tests.integration.catalog.test_products import create, problem_of
 
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'catalog_svc'"
