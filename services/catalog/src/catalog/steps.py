@@ -79,7 +79,7 @@ async def revert(db: Database, source: str, run_id: UUID, body: Revert) -> Progr
     return await _advance(db, source, run_id, body, begin, of=body.of)
 
 
-async def apply(db: Database, source: str, run_id: UUID, body: Apply, *, seconds: float = CALL_SECONDS) -> Progress:
+async def apply(db: Database, source: str, run_id: UUID, body: Apply, *, seconds: float | None = None) -> Progress:
     """Make the staged records products; or, if `planned`, make the planned changes."""
 
     async def begin(transaction: Transaction, state: State, run: Run | None) -> Run:
@@ -110,10 +110,10 @@ async def _advance(
     begin: Begin,
     *,
     of: UUID | None = None,
-    seconds: float = CALL_SECONDS,
+    seconds: float | None = None,
 ) -> Progress:
     """Do pieces for some time. It opens a transaction for each, since a request has only one."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (CALL_SECONDS if seconds is None else seconds)
     while True:
         async with db.transaction() as transaction:
             state = await importer.locked(transaction, source, run_id, body.fencing_token)
