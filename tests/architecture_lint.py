@@ -44,11 +44,14 @@ ROUTE_CALLS = {
 }
 # The dependencies that read the state of a request, beside those in state.py and transactions.py.
 STATE_DEPENDENCIES = {("web", "security.py"), ("web", "health.py"), ("web", "orm.py")}
-# COPY and the merge; claims and leases; the version table of a schema, whose name Alembic does not pass on.
+# COPY; comparing and writing products; claims and leases; the version table of a schema, whose name Alembic does not
+# pass on.
 RAW_SQL = {
     ("catalog", "staging.py"),
     ("sync", "decisions.py"),
     ("sync", "leases.py"),
+    ("catalog", "differences.py"),
+    ("catalog", "writes.py"),
     ("sync", "runs.py"),
     ("sync", "sources.py"),
     ("sync", "stalled.py"),

@@ -11,7 +11,7 @@ import pytest
 from catalog.settings import CatalogSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
-from tests.integration.catalog.test_imports import Importer
+from tests.fixtures.imports import Importer
 from tests.integration.catalog.test_products import LAPTOP, create, problem_of
 
 FULL = {

@@ -3,7 +3,7 @@
 import asyncio
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -12,50 +12,9 @@ import pytest
 from catalog.settings import CatalogSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.imports import Importer, counts, item
 
 LAPTOP = {"name": "Laptop", "description": "14 inches", "price": 999.99, "category": "electronics"}
-
-
-def item(external_id: str, **changes: Any) -> dict[str, Any]:
-    return {"external_id": external_id, "name": f"Thing {external_id}", "price": 1.25, "category": "things"} | changes
-
-
-class Importer:
-    """A sync worker's side of the import routes."""
-
-    def __init__(
-        self, client: httpx.AsyncClient, auth: Auth, run_id: UUID | None = None, fence: int = 1, source: str = "shop"
-    ) -> None:
-        self.client, self.headers, self.fence = client, auth.sync, fence
-        self.url = f"/internal/imports/{source}/runs/{run_id or uuid4()}"
-
-    async def open(self) -> httpx.Response:
-        return await self.client.put(self.url, json={"fence": self.fence}, headers=self.headers)
-
-    async def stage(
-        self, after: str | None, cursor: str | None, items: list[dict[str, Any]], rejects: list[Any] | None = None
-    ) -> httpx.Response:
-        page = {"fence": self.fence, "after": after, "cursor": cursor, "items": items, "rejects": rejects or []}
-        return await self.client.post(f"{self.url}/pages", json=page, headers=self.headers)
-
-    async def merge(self) -> httpx.Response:
-        return await self.client.post(f"{self.url}/merge", json={"fence": self.fence}, headers=self.headers)
-
-    async def run(self, items: list[dict[str, Any]]) -> dict[str, int]:
-        """A whole run of one page; returns the counts."""
-        assert (await self.open()).status_code == 200
-        assert (await self.stage(None, None, items)).status_code == 200
-        merged = await self.merge()
-        assert merged.status_code == 200, merged.text
-        counts: dict[str, int] = merged.json()
-        return counts
-
-
-def counts(created: int = 0, updated: int = 0, unchanged: int = 0, rejected: int = 0, twice: int = 0) -> dict[str, int]:
-    fetched = created + updated + unchanged + rejected + twice
-    return {
-        "fetched": fetched, "created": created, "updated": updated, "unchanged": unchanged, "rejected": rejected,
-    }  # fmt: skip
 
 
 async def rows(settings: CatalogSettings, columns: str) -> list[Any]:
@@ -113,7 +72,7 @@ async def test_resumes_after_the_last_staged_page_and_replays_are_harmless(
         "p2", None, [item("b", name="B, newer"), item("c")], [{"external_id": None, "reason": "no id", "payload": "{}"}]
     )
     assert (await second.open()).json()["complete"] is True
-    expected = counts(created=3, rejected=1, twice=1)
+    expected = counts(created=3, rejected=1, duplicates=1)
     assert (await second.merge()).json() == expected
     assert (await second.merge()).json() == expected
     async with await psycopg.AsyncConnection.connect(dsn(catalog_settings), autocommit=True) as connection:
@@ -143,10 +102,10 @@ async def test_an_admins_edit_survives_and_a_deleted_product_stays_deleted(
     assert answer.json()["pinned"] == ["price"]
     await catalog.delete(f"/products/{deleted['id']}", headers=auth_process.admin)
     update = [item("edited", name="New name", price=5), item("deleted", price=5)]
-    assert await Importer(catalog, auth_process).run(update) == counts(updated=1, unchanged=1)
+    assert await Importer(catalog, auth_process).run(update) == counts(updated=1, deleted=1)
     (left,) = (await catalog.get("/products")).json()["items"]
     assert (left["name"], left["price"], left["id"]) == ("New name", 77.77, edited["id"])
-    assert await Importer(catalog, auth_process).run(update) == counts(unchanged=2)
+    assert await Importer(catalog, auth_process).run(update) == counts(pinned=1, deleted=1)
 
 
 async def test_readers_see_one_switch(catalog: httpx.AsyncClient, auth_process: Auth) -> None:

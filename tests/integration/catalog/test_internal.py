@@ -15,8 +15,8 @@ from common.web import app
 from common.web.middleware import DeadlineMiddleware
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
+from tests.fixtures.imports import Importer, item
 from tests.fixtures.service import serving
-from tests.integration.catalog.test_imports import Importer, item
 from tests.integration.catalog.test_products import create, problem_of
 
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'catalog_svc'"
@@ -40,8 +40,8 @@ async def test_requests_are_counted_by_their_whole_path(catalog: httpx.AsyncClie
 async def test_what_is_not_served_is_told_as_everywhere(catalog: httpx.AsyncClient) -> None:
     run = f"/internal/imports/shop/runs/{uuid4()}"
     refused = await catalog.get(run)
-    assert problem_of(refused, 405)["detail"] == "GET is not allowed; this path has OPTIONS, PUT."
-    assert refused.headers["allow"] == "OPTIONS, PUT"
+    assert problem_of(refused, 405)["detail"] == "GET is not allowed; this path has DELETE, OPTIONS, PUT."
+    assert refused.headers["allow"] == "DELETE, OPTIONS, PUT"
     assert (await catalog.options(run)).status_code == 204
     for path in ("/internal", "/internal/", "/internal/imports", "/internal/health", "/internal/products"):
         assert problem_of(await catalog.get(path), 404)["detail"] is None

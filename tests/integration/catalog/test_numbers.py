@@ -15,7 +15,7 @@ from catalog.settings import CatalogSettings
 from common.web.orm import OrmDatabase
 from tests.fixtures.catalog import Auth
 from tests.fixtures.databases import dsn
-from tests.integration.catalog.test_imports import Importer, counts
+from tests.fixtures.imports import Importer, counts
 from tests.integration.catalog.test_products import LAPTOP
 
 # Each with another number that is the same binary float.

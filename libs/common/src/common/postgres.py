@@ -183,7 +183,10 @@ async def give_back(pool: AsyncConnectionPool[Connection], connection: Connectio
 
 
 async def fetch_rows(
-    connection: Connection, query: str | Composed, params: Sequence[Any], row_factory: Any = tuple_row
+    connection: Connection,
+    query: str | Composed,
+    params: Sequence[Any] | Mapping[str, Any],
+    row_factory: Any = tuple_row,
 ) -> list[Any]:
     cursor = connection.cursor(row_factory=row_factory)
     return await (await cursor.execute(query, params)).fetchall()

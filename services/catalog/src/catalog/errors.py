@@ -2,7 +2,7 @@
 
 from common.web.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 
-__all__ = ["InvalidCursor", "ProductNotFound", "StaleImport", "VersionConflict"]
+__all__ = ["InvalidCursor", "NoPlan", "ProductNotFound", "StaleImport", "VersionConflict"]
 
 
 class InvalidCursor(BadRequest):
@@ -27,3 +27,9 @@ class StaleImport(Conflict):
     """The worker has lost its lease, or its page is out of order: another worker continues the run."""
 
     slug, title = "stale-import", "Another worker continues this import"
+
+
+class NoPlan(Conflict):
+    """There is nothing that could be applied or reverted so; another worker would be told the same."""
+
+    slug, title = "no-plan", "The run has no such plan"

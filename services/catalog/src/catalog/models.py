@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from imports.product import FIELDS
 
-__all__ = ["Base", "Import", "ImportReject", "ImportRow", "Product", "ProductCount"]
+__all__ = ["Base", "Import", "ImportReject", "ImportRow", "ImportRun", "Product", "ProductCount", "RunChange"]
 
 
 class Base(DeclarativeBase):
@@ -68,7 +68,9 @@ class Product(FieldColumns, Base):
     """One product. `source` and `external_id` name its origin, both null for one that was made here.
 
     `pinned` names the fields that an admin changed and sync leaves alone; a row with `deleted_at` is a tombstone
-    that keeps sync from bringing the product back.
+    that keeps sync from bringing the product back. One that sync itself has made, since its source lacked the product,
+    does not: its `removed_at` is equal to `deleted_at`. `missing_since` is set while the source lacks the product and
+    the policy is to mark it.
     """
 
     __tablename__ = "products"
@@ -94,6 +96,8 @@ class Product(FieldColumns, Base):
     synced_at: Mapped[datetime | None]
     pinned: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     deleted_at: Mapped[datetime | None]
+    missing_since: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
 
 
 class ProductCount(Base):
@@ -127,10 +131,14 @@ class Import(Base):
 
 
 class ImportRow(FieldColumns, Base):
-    """A staged record; the newest row of an external id counts. Emptied by the merge."""
+    """A staged record; the newest row of an external id counts. Emptied of a source when its pass is applied.
+
+    Unlogged, since most passes change nothing and would fill the log with what is there already. When PostgreSQL has
+    crashed the table is empty, and a pass that was half staged begins anew.
+    """
 
     __tablename__ = "import_rows"
-    __table_args__ = (Index(None, "source", "external_id", "id"),)
+    __table_args__ = (Index(None, "source", "external_id", "id"), {"prefixes": ["UNLOGGED"]})
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     source: Mapped[str]
@@ -138,7 +146,7 @@ class ImportRow(FieldColumns, Base):
 
 
 class ImportReject(Base):
-    """A record of a source that is not a valid product, with the reason; kept until the next run."""
+    """A record of a source that is not a valid product, with the reason; kept until sync prunes it."""
 
     __tablename__ = "import_rejects"
     __table_args__ = (Index(None, "source", "run_id"),)
@@ -150,3 +158,45 @@ class ImportReject(Base):
     reason: Mapped[str]
     payload: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    position: Mapped[int | None]
+
+
+class ImportRun(Base):
+    """How far a run has come that is planned or applied, kept as long as its changes.
+
+    Beside `imports`, whose row is the next run's as soon as that begins. `position` is the last row, staged or of
+    `run_changes`, of the phase's last piece.
+    """
+
+    __tablename__ = "import_runs"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    phase: Mapped[str]
+    missing: Mapped[str] = mapped_column(server_default=text("'keep'"))
+    position: Mapped[int] = mapped_column(server_default=text("0"))
+    counts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RunChange(Base):
+    """What a run changes of one product, planned or (with `applied_version`) done.
+
+    `old` and `new` have the fields that change, `skipped` the pinned ones that differ, each with both values. `version`
+    is the product's before the change.
+    """
+
+    __tablename__ = "run_changes"
+    __table_args__ = (Index(None, "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    source: Mapped[str]
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    external_id: Mapped[str]
+    product_id: Mapped[int | None]
+    version: Mapped[int | None]
+    applied_version: Mapped[int | None]
+    old: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    new: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    skipped: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))

@@ -1,7 +1,7 @@
 """The statements on the tables of schema `catalog`, in SQLAlchemy Core.
 
 `make statements` compiles them into statements.json, which is what a server loads: SQLAlchemy would be a third of its
-start. What is written as SQL, and why, is in `catalog.staging`.
+start. What is written as SQL is in `catalog.staging`, `differences` and `writes`.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from catalog.models import Import, ImportReject, ImportRow, Product, ProductCount
+from catalog.models import Import, ImportReject, ImportRow, ImportRun, Product, ProductCount, RunChange
 from catalog.rows import ProductRow
 from imports.product import FIELDS
 
@@ -104,11 +104,22 @@ _OF_SOURCE: sa.BindParameter[str] = sa.bindparam("source")
 _STATE = (
     Import.run_id, Import.fencing_token, Import.cursor, Import.complete, Import.staged, Import.rejected, Import.result,
 )  # fmt: skip
+_RUN: sa.BindParameter[Any] = sa.bindparam("run_id", type_=sa.Uuid())
+_RUN_STATE = (ImportRun.source, ImportRun.phase, ImportRun.missing, ImportRun.position, ImportRun.counts)
 _CHANGE = sa.update(Import).where(Import.source == sa.bindparam("of_source")).values(updated_at=sa.func.now())
 _NEW = insert(Import).values({name: sa.bindparam(name) for name in ("source", "run_id", "fencing_token")})
 # Locks the row that is there.
 _SAME = _NEW.on_conflict_do_update(index_elements=[Import.source], set_={"source": _NEW.excluded.source})
 _FIRST_PAGE = {"cursor": sa.null(), "complete": False, "staged": 0, "rejected": 0, "result": sa.null()}
+
+
+def _begin_run() -> Any:
+    """Of a run that was stopped, too, but not the time of its first change."""
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in ("source", "phase", "missing", "counts")}
+    new = insert(ImportRun).values(values | {"run_id": sa.bindparam("run_id")})
+    again = {name: new.excluded[name] for name in values} | {"position": sa.literal_column("0")}
+    return new.on_conflict_do_update(index_elements=[ImportRun.run_id], set_=again)
+
 
 STATEMENTS: dict[str, Any] = {
     "products_by_ids": _by_ids(),
@@ -132,6 +143,17 @@ STATEMENTS: dict[str, Any] = {
     ),
     "store_import_result": _CHANGE.values(result=sa.bindparam("result")),
     "delete_staged_rows": sa.delete(ImportRow).where(ImportRow.source == _OF_SOURCE),
-    "delete_rejects": sa.delete(ImportReject).where(ImportReject.source == _OF_SOURCE),
-    "count_staged": sa.select(sa.func.count(ImportRow.external_id.distinct())).where(ImportRow.source == _OF_SOURCE),
+    "delete_rejects": sa.delete(ImportReject).where(ImportReject.source == _OF_SOURCE, ImportReject.run_id == _RUN),
+    "has_staged": sa.select(sa.exists().where(ImportRow.source == _OF_SOURCE).label("has_staged")),
+    "count_staged": sa.select(sa.func.count().label("staged")).where(ImportRow.source == _OF_SOURCE),
+    "read_import": sa.select(*_STATE).where(Import.source == _OF_SOURCE),
+    "read_import_run": sa.select(*_RUN_STATE).where(ImportRun.run_id == _RUN),
+    "begin_import_run": _begin_run(),
+    "advance_import_run": sa.update(ImportRun)
+    .where(ImportRun.run_id == sa.bindparam("of_run"))
+    .values({name: sa.bindparam(name) for name in ("phase", "position", "counts")}),
+    "stop_import_run": sa.update(ImportRun).where(ImportRun.run_id == _RUN).values(phase="stopped"),
+    "delete_unapplied_changes": sa.delete(RunChange).where(
+        RunChange.run_id == _RUN, RunChange.applied_version.is_(None)
+    ),
 }

@@ -27,11 +27,11 @@ class Transaction:
         self._take = take
         self.connection: Connection | None = None
 
-    async def fetch(self, query: str, params: Sequence[Any] = ()) -> list[Any]:
+    async def fetch(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """Rows (tuples) of one statement."""
         return await self._exchange(lambda connection: fetch_rows(connection, query, params))
 
-    async def execute(self, query: str, params: Sequence[Any] = ()) -> int:
+    async def execute(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """The number of rows that a statement has changed."""
 
         async def count(connection: Connection) -> int:

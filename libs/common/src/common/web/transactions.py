@@ -12,19 +12,22 @@ from fastapi import Depends
 from common.web.database import Database, Transaction
 from common.web.state import StateRequest
 
-__all__ = ["WriteTransaction"]
+__all__ = ["Transactions", "WriteTransaction"]
 
 
-def _database(request: StateRequest) -> Database:
+async def _database(request: StateRequest) -> Database:
     db = request.state["db"]
     assert isinstance(db, Database), "a service that has transactions keeps a Database"
     return db
 
 
 async def _write_transaction(request: StateRequest) -> AsyncGenerator[Transaction]:
-    async with _database(request).transaction() as transaction:
+    async with (await _database(request)).transaction() as transaction:
         yield transaction
 
 
 # scope="function": it commits before the response is sent, so a 2xx means committed.
 WriteTransaction = Annotated[Transaction, Depends(_write_transaction, scope="function")]
+
+Transactions = Annotated[Database, Depends(_database)]
+"""For what is done in many transactions, each committed for itself."""
