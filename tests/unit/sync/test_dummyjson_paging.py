@@ -105,7 +105,7 @@ class TestLyingPaging:
             await read(serve, page_size=10)
 
     async def test_the_same_page_for_ever(self) -> None:
-        with pytest.raises(ProviderPagingError, match="skip=10 came before"):
+        with pytest.raises(ProviderPagingError, match="after 10 records came before"):
             await read(lambda _: answer(records(0, 10), 1_000), page_size=10)
 
     async def test_the_same_page_for_ever_after_a_resume(self) -> None:
@@ -126,7 +126,7 @@ class TestLyingPaging:
             skip = asked(request)[0] % 30
             return answer(records(skip, skip + 10), 1_000)
 
-        with pytest.raises(ProviderPagingError, match="skip=30 came before"):
+        with pytest.raises(ProviderPagingError, match="after 30 records came before"):
             await read(serve, page_size=10)
 
     async def test_the_same_records_without_ids_are_a_circle_too(self) -> None:
@@ -187,6 +187,15 @@ class TestLyingPaging:
         with pytest.raises(ProviderPagingError, match="No end after 5 pages"):
             await anext(provider(serve, page_size=10, max_pages=5).pages(cursor))
 
+    async def test_no_end_in_bytes(self) -> None:
+        def serve(request: httpx.Request) -> httpx.Response:
+            skip, limit = asked(request)
+            return answer(records(skip, skip + limit), skip + 1_000)
+
+        first = await anext(provider(serve, page_size=10, max_bytes=2_000).pages())
+        with pytest.raises(ProviderPagingError, match="No end after 2000 bytes"):
+            await read(serve, first.next_cursor, page_size=10, max_bytes=2_000)
+
     async def test_the_caps_are_inclusive(self) -> None:
         def serve(request: httpx.Request) -> httpx.Response:
             skip, limit = asked(request)
@@ -194,7 +203,22 @@ class TestLyingPaging:
 
         assert len(ids(await read(serve, page_size=10, max_pages=5, max_records=50))) == 50
 
-    @pytest.mark.parametrize("cursor", ["", "x", "-1:0:0:", "1", "1:2:3:zz", "1:2:3:" + "a" * 17, "٣:1:1:", "1:2:3:\n"])
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            "",
+            "x",
+            "1",
+            "100:1:194:0123456789abcdef",
+            "[]",
+            '["page"]',
+            '["offset","",-1]',
+            '["offset","",0,0,0,null,"zz"]',
+            '["offset","",0,0,0,null,"0123456789abcdef",0,0]',
+            '["offset","' + "x" * 4_001 + '"]',
+            '["offset"]\ud800',
+        ],
+    )
     async def test_a_cursor_of_somebody_else(self, cursor: str) -> None:
         with pytest.raises(ProviderMisconfigured, match="start the pass anew"):
             await read(raw(), cursor)

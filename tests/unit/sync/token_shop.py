@@ -192,7 +192,7 @@ class HasNoName(TokenShop):
 class FollowsRedirects(TokenShop):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self._client._client.follow_redirects = True
+        self._client._connection._client.follow_redirects = True
 
 
 BROKEN = {

@@ -4,6 +4,9 @@ A package adds a provider by an entry point: `[project.entry-points."products.pr
 """
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import msgspec
 
 from sync.providers.base import (
     ExternalAPIProvider,
@@ -31,6 +34,7 @@ __all__ = [
     "ProviderRefused",
     "ProviderUnavailable",
     "Reject",
+    "describe",
     "known",
     "load",
 ]
@@ -46,10 +50,23 @@ def known() -> tuple[str, ...]:
 def load(name: str, config: ProviderConfig) -> ExternalAPIProvider:
     """The provider registered under this name, or `ProviderMisconfigured` with the names there are."""
     factory = _find(name).load()
+    if config.options and _options(factory) is None:
+        raise ProviderMisconfigured(f"options.{min(config.options)[:60]}: provider {name!r} has no options.")
     provider = factory(config)
     if not isinstance(provider, ExternalAPIProvider):
         raise ProviderMisconfigured(f"Provider {name!r} lacks a part of ExternalAPIProvider.")
     return provider
+
+
+def describe(name: str) -> dict[str, Any]:
+    """The JSON Schema of what `ProviderConfig.options` may hold for this provider; {} if it has none."""
+    options = _options(_find(name).load())
+    return {} if options is None else msgspec.json.schema(options)
+
+
+def _options(factory: Any) -> type[msgspec.Struct] | None:
+    options: type[msgspec.Struct] | None = getattr(factory, "Options", None)
+    return options
 
 
 def _find(name: str) -> EntryPoint:

@@ -3,16 +3,16 @@
 ProviderError                    retryable = False
 ├── ProviderUnavailable          retryable = True: no connection, timeout, 5xx, 429 (`retry_after`)
 ├── ProviderAnswerInvalid        HTML with 200, truncated JSON, wrong structure, too large
-├── ProviderRefused              redirect, 401, 403, 404 and every other 4xx
+├── ProviderRefused              redirect, 401, 403, 404 and every other 4xx; a private address
 ├── ProviderPagingError          the paging repeats itself or exceeds a limit
-└── ProviderMisconfigured        unknown provider name, unusable address or cursor
+└── ProviderMisconfigured        unknown provider name, unusable address, option, credential or cursor
 """
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import httpx
 import msgspec
@@ -45,6 +45,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[ExternalProduct, ...]
     rejects: tuple[Reject, ...] = ()
     next_cursor: str | None = None
+    dropped_fields: int = 0
+    """Optional fields of `items` that were left empty, since what the source said there was not valid."""
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +56,26 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     url: str
+    options: Mapping[str, Any] = {}
+    """What the provider has of its own: plain JSON, checked when the provider is built."""
+    secrets_folder: str | None = None
+    """Where the files are that options may refer to for credentials."""
+    files_folder: str | None = None
+    """Where the files are that a source may be."""
+    allow_private: bool = True
+    """Whether addresses that are not public, such as 10.0.0.1 or this machine, may be connected to."""
     timeout: float = 30.0
     """Seconds for one whole request, from the connection to the last byte of the body."""
     page_size: int = 100
     """Records to ask for at a time; catalog takes `MAX_ITEMS` in one request, so a larger page needs several."""
-    max_pages: int = 1_000
-    max_records: int = 100_000
+    max_pages: int = 100_000
+    max_records: int = 5_000_000
     max_page_bytes: int = 10_000_000
     """Bytes of one page after decompression."""
+    max_bytes: int = 20_000_000_000
+    """Bytes of a whole pass after decompression."""
+    max_requests_per_second: float | None = None
+    """The most requests that a pass sends, all its tries and details counted."""
     transport: httpx.AsyncBaseTransport | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: Callable[[], float] = random.random
@@ -81,7 +95,7 @@ class ProviderError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
-        """Seconds to wait, if the source sent Retry-After."""
+        """Seconds to wait, if the source sent Retry-After; as long as it said, which may be days."""
 
 
 class ProviderUnavailable(ProviderError):
@@ -95,7 +109,12 @@ class ProviderAnswerInvalid(ProviderError):
 
 
 class ProviderRefused(ProviderError):
-    """The source refused the request, or redirects."""
+    """The source refused the request, or redirects, or is at an address that may not be connected to."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        """Of the answer, if there was one."""
 
 
 class ProviderPagingError(ProviderError):
@@ -110,8 +129,9 @@ class ProviderMisconfigured(ProviderError):
 class ExternalAPIProvider(Protocol):
     """One external API. Built by `Provider(config: ProviderConfig)`, used by one task at a time.
 
+    One that has options declares them as `Options`, a msgspec.Struct, and reads `config.options` when it is built.
     Register a class under the entry point group `products.providers`, and test it with
-    `sync.providers.testing.ProviderContract`.
+    `sync.testing.ProviderContract`.
     """
 
     name: ClassVar[str]

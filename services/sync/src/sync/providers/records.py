@@ -2,20 +2,25 @@
 
 The limits and rules are those of `imports.product`: a record that passes here is stored by catalog. Each function takes
 a value as it came out of `sync.providers.http.parse` and raises `InvalidRecord`, which names the field and the rule.
+
+Only what a product must have makes a record a reject. `Optionals` reads the rest: what is not valid stays empty.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from imports import rules
 from imports.messages import MAX_PAYLOAD, Reject
-from imports.product import EXTERNAL_ID, FIELDS
+from imports.product import EXTERNAL_ID, FIELDS, ExternalProduct
 
 __all__ = [
     "InvalidRecord",
+    "Mapped",
+    "Optionals",
     "parse_attributes",
     "parse_currency",
     "parse_id",
@@ -24,6 +29,7 @@ __all__ = [
     "parse_stock",
     "parse_text",
     "parse_url",
+    "read_record",
     "reject",
 ]
 
@@ -32,6 +38,7 @@ _PLAIN_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class InvalidRecord(Exception):
@@ -39,6 +46,73 @@ class InvalidRecord(Exception):
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(f"{field}: {rule}")
+
+
+class Mapped(NamedTuple):
+    """What became of one record: a product or a reject. `dropped` are the optional fields that stayed empty."""
+
+    product: ExternalProduct | None
+    reject: Reject | None
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other records: its id, or what it holds."""
+        if self.product is not None:
+            return self.product.external_id
+        assert self.reject is not None
+        return self.reject.external_id or self.reject.payload
+
+
+class Optionals:
+    """Reads the optional fields of one record; those that are not valid stay empty, and `dropped` names them."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def text(self, value: object, field: str) -> str | None:
+        return self._read(lambda it: parse_optional_text(it, field), value, field)
+
+    def stock(self, value: object) -> int | None:
+        return self._read(parse_stock, value, "stock")
+
+    def url(self, value: object, base: str = "") -> str | None:
+        """An image's address, which may be relative to that of the source."""
+        return self._read(lambda it: parse_url(it, base), value, "image_url")
+
+    def attributes(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """All of them, or those that are valid and fit, in their order."""
+        try:
+            return parse_attributes(value)
+        except InvalidRecord:
+            kept: dict[str, Any] = {}
+        for name, each in value.items():
+            try:
+                parse_attributes({name: each})  # alone, so that a large one is not checked with each of the others
+                kept = parse_attributes(kept | {name: each})
+            except InvalidRecord:
+                self.dropped.append("attributes")
+        return kept
+
+    def _read(self, parse: Callable[[V], T], value: V, field: str) -> T | None:
+        try:
+            return parse(value)
+        except InvalidRecord:
+            self.dropped.append(field)
+            return None
+
+
+def read_record(
+    record: object, parse: Callable[[Any, Optionals], ExternalProduct], identify: Callable[[Any], object]
+) -> Mapped:
+    """The product that `parse` makes of the record, or its reject; `identify` finds the id of one that is an object."""
+    optional = Optionals()
+    try:
+        if not isinstance(record, dict):
+            raise InvalidRecord("record", "must be an object")
+        return Mapped(parse(record, optional), None, tuple(optional.dropped))
+    except InvalidRecord as error:
+        return Mapped(None, _reject(record, str(error), identify))
 
 
 def parse_id(value: object) -> str:
@@ -92,11 +166,17 @@ def parse_stock(value: object) -> int | None:
     return value
 
 
-def parse_url(value: object) -> str | None:
-    """An http(s) address; absent, null and blank are None."""
+def parse_url(value: object, base: str = "") -> str | None:
+    """An http(s) address, which may be relative to `base`; absent, null and blank are None."""
     url = parse_optional_text(value, "image_url")
+    if url is None:
+        return None
+    try:
+        url = url if urlsplit(url).scheme else urljoin(base, url)
+    except ValueError:
+        raise InvalidRecord("image_url", "must be an address") from None
     # An apostrophe is legal in a URL but ends an attribute of HTML; escaped, it means the same.
-    return None if url is None else _apply(rules.image_url, url.replace("'", "%27"), "image_url")
+    return parse_optional_text(_apply(rules.image_url, url.replace("'", "%27"), "image_url"), "image_url")
 
 
 def parse_currency(value: object) -> str:
@@ -118,8 +198,12 @@ def _apply(rule: Callable[[T], T], value: T, field: str) -> T:
 
 def reject(record: object, reason: str, *, id_field: str = "id") -> Reject:
     """The reject of a record that is not a valid product."""
+    return _reject(record, reason, lambda it: it.get(id_field))
+
+
+def _reject(record: object, reason: str, identify: Callable[[Any], object]) -> Reject:
     try:
-        external_id = parse_id(record.get(id_field)) if isinstance(record, dict) else None
+        external_id = parse_id(identify(record)) if isinstance(record, dict) else None
     except InvalidRecord:
         external_id = None
     payload = json.dumps(_brief(record, depth=0), default=str)

@@ -1,5 +1,5 @@
 """A test kit for providers: derive from `ProviderContract`, and no network or clock is needed."""
 
-from sync.providers.testing.contract import ContractBroken, ProviderContract, check
+from sync.testing.contract import ContractBroken, ProviderContract, check
 
 __all__ = ["ContractBroken", "ProviderContract", "check"]

@@ -40,7 +40,7 @@ from sync.providers.base import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from sync.providers.testing.source import Fault, ScriptedSource, body, hang, padded, repeat, reset, status, truncated
+from sync.testing.source import Fault, ScriptedSource, body, hang, padded, repeat, reset, status, truncated
 
 __all__ = ["ContractBroken", "ProviderContract", "check"]
 
