@@ -3,6 +3,7 @@
 Imported only by providers that are told by options where things are.
 """
 
+import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -54,7 +55,9 @@ def compiled(text: str, option: str) -> Expression:
     if not 1 <= len(text) <= MAX_LENGTH:
         raise ProviderMisconfigured(f"options.{option}: must be a JMESPath expression of 1 to {MAX_LENGTH} characters.")
     try:
-        expression = jmespath.compile(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # for an older form of literals, which many examples have
+            expression = jmespath.compile(text)
     except (JMESPathError, RecursionError, ValueError, TypeError, KeyError, IndexError):
         raise ProviderMisconfigured(f"options.{option}: is not a valid JMESPath expression.") from None
     copies, calls = _costs(expression.parsed)
