@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
+import msgspec
 import pytest
 
 from sync.providers import (
@@ -18,7 +19,13 @@ from sync.providers import (
     load,
 )
 from sync.providers.dummyjson import DummyJSON
+from sync.providers.fakestore import FakeStore
+from sync.providers.file import File
 from sync.providers.records import InvalidRecord
+<<<<<<< HEAD
+=======
+from sync.providers.rest import Rest
+>>>>>>> wa
 from sync.testing import ContractBroken, ProviderContract, check
 from tests.unit.sync.token_shop import BROKEN, TokenShop
 
@@ -50,6 +57,110 @@ class TestDummyJSON(ProviderContract):
         skip, limit = (int(request.url.params[name]) for name in ("skip", "limit"))
         found = records[skip : skip + limit]
         return httpx.Response(200, json={"products": found, "total": len(records), "skip": skip, "limit": len(found)})
+
+
+class TestFakeStore(ProviderContract):
+    paged = False
+
+    def make(self, config: ProviderConfig) -> ExternalAPIProvider:
+        return FakeStore(config)
+
+    def record(self, number: int) -> dict[str, Any]:
+        rating = {"rate": 3.9, "count": 120}
+        return {"id": number, "title": "Cup", "price": 9.9, "category": "cups", "image": "/a.webp", "rating": rating}
+
+    def bad_records(self) -> list[Any]:
+        good = self.record(90)
+        return [good | {"id": None}, good | {"price": "9,9"}, good | {"title": ""}, good | {"category": 7}]
+
+    def serve(self, request: httpx.Request, records: list[Any]) -> httpx.Response:
+        return httpx.Response(200, json=records)
+
+
+class MappedContract(ProviderContract):
+    """Records that mean nothing without a mapping."""
+
+    mapping: ClassVar[dict[str, Any]] = {
+        "external_id": "code",
+        "name": "label",
+        "price": "amount",
+        "category": {"const": "all"},
+    }
+
+    def record(self, number: int) -> dict[str, Any]:
+        return {"code": f"A-{number}", "label": "Lamp", "amount": "12.50"}
+
+    def bad_records(self) -> list[Any]:
+        return [self.record(90) | {"amount": "12,50"}, self.record(91) | {"code": ""}, self.record(92) | {"label": []}]
+
+
+class RestContract(MappedContract):
+    paging: ClassVar[dict[str, Any]]
+
+    def make(self, config: ProviderConfig) -> ExternalAPIProvider:
+        options = {"mapping": self.mapping, "items": "data", "paging": self.paging}
+        return Rest(msgspec.structs.replace(config, options=options))
+
+    def serve(self, request: httpx.Request, records: list[Any]) -> httpx.Response:
+        params = request.url.params
+        size, start = (
+            int(params["size"]),
+            int(params.get("start", 0)) + int(params.get("page", 0)) * int(params["size"]),
+        )
+        answer: dict[str, Any] = {"data": records[start : start + size], "count": len(records)}
+        headers = {}
+        if start + size < len(records):
+            answer["next"] = str(start + size)
+            answer["url"] = f"?start={start + size}&size={size}"
+            headers["link"] = f'<{answer["url"]}>; rel="next"'
+        return httpx.Response(200, json=answer, headers=headers)
+
+
+class TestRestByOffset(RestContract):
+    paging: ClassVar[dict[str, Any]] = {"kind": "offset", "limit_param": "size", "offset_param": "start"}
+
+
+class TestRestByOffsetWithTotal(RestContract):
+    paging: ClassVar[dict[str, Any]] = TestRestByOffset.paging | {"total": "count"}
+
+
+class TestRestByPage(RestContract):
+    paging: ClassVar[dict[str, Any]] = {"kind": "page", "size_param": "size", "first": 0}
+
+
+class TestRestByCursor(RestContract):
+    paging: ClassVar[dict[str, Any]] = {
+        "kind": "cursor",
+        "cursor_param": "start",
+        "size_param": "size",
+        "next": "next",
+    }
+
+
+class TestRestByLink(RestContract):
+    paging: ClassVar[dict[str, Any]] = {"kind": "link", "size_param": "size"}
+
+
+class TestRestByNextURL(RestContract):
+    paging: ClassVar[dict[str, Any]] = {"kind": "next_url", "size_param": "size", "next": "url"}
+
+
+class TestRestWithoutPaging(RestContract):
+    paged = False
+    paging: ClassVar[dict[str, Any]] = {"kind": "none"}
+
+    def serve(self, request: httpx.Request, records: list[Any]) -> httpx.Response:
+        return httpx.Response(200, json={"data": records})
+
+
+class TestFile(MappedContract):
+    paged = False
+
+    def make(self, config: ProviderConfig) -> ExternalAPIProvider:
+        return File(msgspec.structs.replace(config, options={"mapping": self.mapping, "format": "json"}))
+
+    def serve(self, request: httpx.Request, records: list[Any]) -> httpx.Response:
+        return httpx.Response(200, json=records, headers={"etag": '"1"'})
 
 
 class TokenShopContract(ProviderContract):
@@ -134,7 +245,11 @@ def install(site: Path, package: str, *points: str) -> None:
 def test_a_provider_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "shop", f"token-shop = {TokenShop.__module__}:TokenShop")
     monkeypatch.syspath_prepend(tmp_path)
+<<<<<<< HEAD
     assert known() == ("dummyjson", "fakestore", "token-shop")
+=======
+    assert known() == ("dummyjson", "fakestore", "file", "rest", "token-shop")
+>>>>>>> wa
     assert isinstance(load("token-shop", ProviderConfig(url="https://source.test/products")), TokenShop)
 
 

@@ -310,7 +310,7 @@ class TestOneTableForBothSides:
         check = {
             "name": lambda it: records.parse_text(it, "name"),
             "category": lambda it: records.parse_text(it, "category"),
-            "currency": records.parse_currency, "image_url": records.parse_url,
+            "currency": records.parse_currency, "image_url": lambda it: records.parse_url(it),
             "attributes": records.parse_attributes,
         }[field]  # fmt: skip
         parsed = json.loads(json.dumps(value), parse_float=Decimal)

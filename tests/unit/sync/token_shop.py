@@ -29,16 +29,22 @@ class TokenShop:
         self._client = JsonClient(config)
 
     async def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
-        seen = {cursor}
+        seen, records = {cursor}, 0
         while True:
             answer = await self._ask(cursor)
             cursor = answer.get("next")
+            records += len(answer["data"])
+            self._check_end(len(seen), records)
             if cursor is not None and cursor in seen:
                 raise ProviderPagingError("This token came before.")
             seen.add(cursor)
             yield self._page(answer["data"], cursor)
             if cursor is None:
                 return
+
+    def _check_end(self, pages: int, records: int) -> None:
+        if pages > self._config.max_pages or records > self._config.max_records:
+            raise ProviderPagingError("There is no end.")
 
     async def validate(self) -> None:
         await self._ask(None)
@@ -149,6 +155,10 @@ class WalksInCircles(TokenShop):
                 return
 
 
+class HasNoEnd(TokenShop):
+    def _check_end(self, pages: int, records: int) -> None: ...
+
+
 class WalksInCirclesSilently(TokenShop):
     """It never even yields, so only the kit's own bound on requests ends it."""
 
@@ -205,6 +215,7 @@ BROKEN = {
     DiesOfInvalidRecords: "InvalidRecord",
     CallsEverythingUnavailable: "not ProviderUnavailable",
     EndsQuietly: "instead of going on",
+    HasNoEnd: "instead of going on",
     WalksInCircles: "comes to an end",
     WalksInCirclesSilently: "more than 300 requests",
     SwallowsCancellation: "lets a cancellation through",

@@ -4,7 +4,7 @@ import httpx
 
 from sync.providers.base import ProviderMisconfigured, ProviderRefused
 
-__all__ = ["origin", "parse_address", "same_origin", "shown"]
+__all__ = ["completed", "origin", "parse_address", "same_origin", "shown"]
 
 MAX_URL = 4_000
 _PORTS = {"http": 80, "https": 443}
@@ -43,3 +43,9 @@ def same_origin(base: httpx.URL, url: str, what: str) -> httpx.URL:
         raise ProviderRefused(f"{what} leads to another host, scheme or port than the source, so it is not followed.")
     # Who a request is from is the source's setting alone.
     return target.copy_with(username=base.username or None, password=base.password or None, fragment=None)
+
+
+def completed(url: httpx.URL, base: httpx.URL) -> httpx.URL:
+    """With the parameters of `base` that it lacks: what each request must say, such as a key, is often missing."""
+    missing = {name: value for name, value in base.params.multi_items() if name not in url.params}
+    return url.copy_merge_params(missing) if missing else url

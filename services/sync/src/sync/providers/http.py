@@ -68,17 +68,20 @@ class JsonClient:
 
     async def _renewed(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
         """An answer; credentials that were refused are renewed once."""
+        sent = await self._signed(headers)
         try:
-            return await self._ask_once(url, headers)
+            return await self._ask_once(url, sent)
         except ProviderRefused as error:
             if error.status != 401 or self._credentials is None or not self._credentials.renew():
                 raise
-        return await self._ask_once(url, headers)
+        return await self._ask_once(url, await self._signed(headers))
+
+    async def _signed(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        found = await self._credentials.headers(self._connection) if self._credentials is not None else {}
+        return {**self._headers, **headers, **found}
 
     async def _ask_once(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
-        if self._credentials is not None:
-            headers = {**headers, **await self._credentials.headers(self._connection)}
-        request = self._connection.request(url, {**self._headers, **headers})
+        request = self._connection.request(url, headers)
         body, link = await fetch(self._connection, request, self._config.timeout, self._config.max_page_bytes)
         return Answer(parse(body, shown(self.url)), len(body), link)
 

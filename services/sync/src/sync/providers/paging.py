@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sync.providers.addresses import same_origin
+from sync.providers.addresses import completed, same_origin
 from sync.providers.base import ProviderAnswerInvalid, ProviderPagingError
 from sync.providers.http import Answer, JsonClient
 from sync.providers.pages import MAX_TOKEN, Place
@@ -150,9 +150,7 @@ class NextURLPaging(SinglePage):
         if not at.token:
             return await self._client.ask(base.copy_merge_params({self._size_param: size} if self._size_param else {}))
         url = same_origin(base, at.token, "The address of the next page")
-        # What every request must say, such as a key, is often missing there.
-        missing = {name: value for name, value in base.params.multi_items() if name not in url.params}
-        return await self._client.ask(url.copy_merge_params(missing))
+        return await self._client.ask(completed(url, base))
 
     def following(self, at: Place, after: Place, answer: Answer, count: int, size: int) -> Place | None:
         found = _token(self._found(answer))

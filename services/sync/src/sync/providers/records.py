@@ -73,6 +73,14 @@ class Optionals:
     def text(self, value: object, field: str) -> str | None:
         return self._read(lambda it: parse_optional_text(it, field), value, field)
 
+    def value(self, read: Callable[[], T], field: str) -> T | None:
+        """What `read` gives; it raises `InvalidRecord` for what is not valid."""
+        try:
+            return read()
+        except InvalidRecord:
+            self.dropped.append(field)
+            return None
+
     def stock(self, value: object) -> int | None:
         return self._read(parse_stock, value, "stock")
 
@@ -95,11 +103,7 @@ class Optionals:
         return kept
 
     def _read(self, parse: Callable[[V], T], value: V, field: str) -> T | None:
-        try:
-            return parse(value)
-        except InvalidRecord:
-            self.dropped.append(field)
-            return None
+        return self.value(lambda: parse(value), field)
 
 
 def read_record(

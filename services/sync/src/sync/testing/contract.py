@@ -16,7 +16,8 @@ Say how your API serves records, and pytest (with pytest-asyncio in auto mode) r
             page, size = int(request.url.params["page"]), int(request.url.params["per_page"])
             return httpx.Response(200, json=records[page * size : (page + 1) * size])
 
-Elsewhere, `await check(TestMyShop())` runs every check and raises `ContractBroken` at the first that fails.
+`url`, `page_size` and `paged` may be others than they are here. Elsewhere, `await check(TestMyShop())` runs every check
+and raises `ContractBroken` at the first that fails.
 No check opens a socket, and none takes time if the provider waits by `config.sleep`, as
 `sync.providers.http.JsonClient` does. A provider obeys every limit of its `config`.
 """
@@ -40,6 +41,10 @@ from sync.providers.base import (
     ProviderRefused,
     ProviderUnavailable,
 )
+<<<<<<< HEAD
+=======
+from sync.testing.promises import ContractBroken, expect, failure, ids
+>>>>>>> wa
 from sync.testing.source import Fault, ScriptedSource, body, hang, padded, repeat, reset, status, truncated
 
 __all__ = ["ContractBroken", "ProviderContract", "check"]
@@ -47,15 +52,6 @@ __all__ = ["ContractBroken", "ProviderContract", "check"]
 DEADLINE = 20.0
 MAX_PAGES = 50
 SECRET = "hush-hush"  # noqa: S105
-
-
-class ContractBroken(AssertionError):
-    """The provider breaks the contract."""
-
-
-def expect(kept: bool, promise: str) -> None:
-    if not kept:
-        raise ContractBroken(promise)
 
 
 async def check(contract: "ProviderContract") -> None:
@@ -70,6 +66,8 @@ class ProviderContract:
 
     url = "https://source.test/products"
     page_size = 3
+    paged = True
+    """Whether the API has pages; one that answers with everything at once is asked once in a pass."""
 
     def make(self, config: ProviderConfig) -> ExternalAPIProvider:
         """The provider under test."""
@@ -87,6 +85,11 @@ class ProviderContract:
         """Answer as the API does that holds these records."""
         raise NotImplementedError
 
+    @property
+    def _late(self) -> int:
+        """The number of a request that is not the first, where there is one."""
+        return 2 if self.paged else 1
+
     async def test_it_is_a_provider(self) -> None:
         source, provider = self._source(0)
         expect(isinstance(provider, ExternalAPIProvider), "has name, pages, validate and aclose")
@@ -98,9 +101,9 @@ class ProviderContract:
         for count in (0, 1, self.page_size, 2 * self.page_size, 2 * self.page_size + 2):
             _, provider = self._source(count)
             pages = await self._collect(provider)
-            ids = _ids(pages)
-            expect(len(ids) == count, f"yields {count} products of {count}, not {len(ids)}")
-            expect(len(set(ids)) == count, "yields every product once")
+            found = ids(pages)
+            expect(len(found) == count, f"yields {count} products of {count}, not {len(found)}")
+            expect(len(set(found)) == count, "yields every product once")
             expect(all(len(page.items) <= self.page_size for page in pages), "keeps to the page size")
             expect(pages[-1].next_cursor is None, "ends with a page without a cursor")
             expect(all(page.next_cursor for page in pages[:-1]), "gives every page but the last a cursor")
@@ -110,7 +113,7 @@ class ProviderContract:
         pages = await self._collect(provider)
         for number, page in enumerate(pages[:-1], start=1):
             rest = await self._collect(self._source(3 * self.page_size + 1)[1], page.next_cursor)
-            expect(_ids(rest) == _ids(pages[number:]), f"resumes after page {number} with exactly the rest")
+            expect(ids(rest) == ids(pages[number:]), f"resumes after page {number} with exactly the rest")
 
     async def test_products_are_fit_for_the_catalog(self) -> None:
         _, provider = self._source(2 * self.page_size)
@@ -128,7 +131,7 @@ class ProviderContract:
         source = ScriptedSource(self.serve, mixed)
         pages = await self._collect(self.make(source.config(self.url, self.page_size)))
         rejects = [each for page in pages for each in page.rejects]
-        expect(len(_ids(pages)) == len(bad), f"keeps {len(bad)} good records, not {len(_ids(pages))}")
+        expect(len(ids(pages)) == len(bad), f"keeps {len(bad)} good records, not {len(ids(pages))}")
         expect(len(rejects) == len(bad), f"rejects {len(bad)} bad records, not {len(rejects)}")
         for each in rejects:
             expect(each.reason.strip() != "", "says why it rejects")
@@ -157,12 +160,21 @@ class ProviderContract:
         await self._raises(provider, ProviderAnswerInvalid)
 
     async def test_a_page_that_comes_back_for_ever_is_a_paging_error(self) -> None:
+        if not self.paged:
+            return
         _, provider = self._source(4 * self.page_size, repeat, since=2, max_pages=20)
         await self._raises(provider, ProviderPagingError)
 
+    async def test_the_caps_are_kept(self) -> None:
+        _, provider = self._source(4 * self.page_size, max_records=2 * self.page_size)
+        await self._raises(provider, ProviderPagingError)
+        if self.paged:
+            _, provider = self._source(4 * self.page_size, max_pages=2)
+            await self._raises(provider, ProviderPagingError)
+
     async def test_one_error_is_retried(self) -> None:
-        source, provider = self._source(2 * self.page_size, status(503), since=2, times=1)
-        expect(len(_ids(await self._collect(provider))) == 2 * self.page_size, "tries a page again after a 503")
+        source, provider = self._source(2 * self.page_size, status(503), since=self._late, times=1)
+        expect(len(ids(await self._collect(provider))) == 2 * self.page_size, "tries a page again after a 503")
         expect(len(source.sleeps) == 1, "waits by config.sleep before it tries again")
 
     async def test_validate_reads_little_and_says_what_to_do(self) -> None:
@@ -171,7 +183,7 @@ class ProviderContract:
         expect(1 <= len(source.requests) <= 2, "validates by one page")
         url = f"{self.url}?key={SECRET}"
         source = ScriptedSource(self.serve, [], status(404))
-        error = await _failure(self.make(source.config(url, self.page_size)).validate())
+        error = await failure(self.make(source.config(url, self.page_size)).validate())
         expect(isinstance(error, ProviderRefused), "validate raises what a pass would")
         expect(len(str(error)) > 10 and SECRET not in str(error), "validate says what to do, and no secret")
 
@@ -186,7 +198,7 @@ class ProviderContract:
         expect(asyncio.all_tasks() == before, "leaves no task behind")
 
     async def test_cancelling_in_the_middle_of_a_page_is_clean(self) -> None:
-        source, provider = self._source(3 * self.page_size, hang, since=2, timeout=DEADLINE)
+        source, provider = self._source(3 * self.page_size, hang, since=self._late, timeout=DEADLINE)
         before = asyncio.all_tasks()
         task = asyncio.create_task(self._collect(provider))
         async with asyncio.timeout(DEADLINE):
@@ -221,29 +233,13 @@ class ProviderContract:
 
     async def _fails(self, fault: Fault, kind: type[ProviderError]) -> ProviderError:
         """The error of the fault, which must be the same on the first page and in the middle of a pass."""
-        _, provider = self._source(3 * self.page_size, fault, since=2, timeout=0.05)
+        _, provider = self._source(3 * self.page_size, fault, since=self._late, timeout=0.05)
         await self._raises(provider, kind)
         _, provider = self._source(3 * self.page_size, fault, timeout=0.05)
         return await self._raises(provider, kind)
 
     async def _raises(self, provider: ExternalAPIProvider, kind: type[ProviderError]) -> ProviderError:
-        error = await _failure(self._collect(provider))
+        error = await failure(self._collect(provider))
         expect(isinstance(error, kind), f"raises {kind.__name__}, not {type(error).__name__}: {error}")
         expect(error.retryable is kind.retryable, f"says whether {kind.__name__} is worth another try")
         return error
-
-
-async def _failure(work: Any) -> ProviderError:
-    try:
-        await work
-    except ProviderError as error:
-        return error
-    except ContractBroken:
-        raise
-    except Exception as error:
-        raise ContractBroken(f"raises only ProviderError, not {error!r}") from error
-    raise ContractBroken("raises an error instead of going on")
-
-
-def _ids(pages: list[Page]) -> list[str]:
-    return [item.external_id for page in pages for item in page.items]
