@@ -22,10 +22,7 @@ from sync.providers.dummyjson import DummyJSON
 from sync.providers.fakestore import FakeStore
 from sync.providers.file import File
 from sync.providers.records import InvalidRecord
-<<<<<<< HEAD
-=======
 from sync.providers.rest import Rest
->>>>>>> wa
 from sync.testing import ContractBroken, ProviderContract, check
 from tests.unit.sync.token_shop import BROKEN, TokenShop
 
@@ -245,11 +242,7 @@ def install(site: Path, package: str, *points: str) -> None:
 def test_a_provider_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "shop", f"token-shop = {TokenShop.__module__}:TokenShop")
     monkeypatch.syspath_prepend(tmp_path)
-<<<<<<< HEAD
-    assert known() == ("dummyjson", "fakestore", "token-shop")
-=======
     assert known() == ("dummyjson", "fakestore", "file", "rest", "token-shop")
->>>>>>> wa
     assert isinstance(load("token-shop", ProviderConfig(url="https://source.test/products")), TokenShop)
 
 

@@ -41,10 +41,7 @@ from sync.providers.base import (
     ProviderRefused,
     ProviderUnavailable,
 )
-<<<<<<< HEAD
-=======
 from sync.testing.promises import ContractBroken, expect, failure, ids
->>>>>>> wa
 from sync.testing.source import Fault, ScriptedSource, body, hang, padded, repeat, reset, status, truncated
 
 __all__ = ["ContractBroken", "ProviderContract", "check"]
