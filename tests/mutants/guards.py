@@ -30,6 +30,11 @@ FORGERY, KEYS = "tests/integration/auth/test_forgery.py", "tests/integration/aut
 PRODUCTS, CHANGES = "tests/integration/catalog/test_products.py", "tests/integration/catalog/test_changes.py"
 CONDITIONS, PAGING = "tests/integration/catalog/test_conditions.py", "tests/integration/catalog/test_paging.py"
 NUMBERS, INTERNAL = "tests/integration/catalog/test_numbers.py", "tests/integration/catalog/test_internal.py"
+PLANNED, MISSING = (
+    "tests/integration/catalog/test_imports_planned.py",
+    "tests/integration/catalog/test_imports_missing.py",
+)
+PIECES, KEPT = "tests/integration/catalog/test_imports_pieces.py", "tests/integration/catalog/test_imports_kept.py"
 IMPORTS, REQUESTS = "tests/integration/catalog/test_imports.py", "tests/integration/common/test_requests.py"
 BACKENDS, OUTAGES = "tests/integration/common/test_backends.py", "tests/integration/common/test_outages.py"
 FROZEN, LOGS = "tests/integration/common/test_frozen.py", "tests/unit/common/test_logs.py"
@@ -146,15 +151,35 @@ GUARDS = [
     ),
     *_guards(
         CATALOG, IMPORTS,
-        ("a merge updates its own source", "staging.py", "    WHERE p.source = s.source AND p.external_id = s.external_id AND p.deleted_at", "    WHERE p.external_id = s.external_id AND p.deleted_at"),
-        ("a merge takes its own source's rows", "staging.py", "FROM catalog.import_rows WHERE source = %s ORDER BY external_id, id DESC", "FROM catalog.import_rows WHERE %s <> '' ORDER BY external_id, id DESC"),
-        ("products of another source do not hide new ones", "staging.py", "FROM catalog.products AS p WHERE p.source = s.source AND p.external_id", "FROM catalog.products AS p WHERE p.external_id"),
-        ("pinned fields are kept", "staging.py", "CASE WHEN '{field}' = ANY (p.pinned) THEN p.{field} ELSE s.{field} END", "s.{field}"),
-        ("deleted products stay deleted", "staging.py", "s.external_id AND p.deleted_at IS NULL\n", "s.external_id\n"),
-        ("equal rows are not written", "staging.py", "        AND ({\", \".join(f\"p.{field}\" for field in FIELDS)}) IS DISTINCT FROM ({\", \".join(_KEPT.values())})\n", ""),
+        ("a merge updates its own source", "differences.py", '_SAME_PRODUCT = "p.source = s.source AND ', '_SAME_PRODUCT = "'),
+        ("a piece has its own source's rows", "differences.py", "FROM catalog.import_rows AS r WHERE r.source || '' = %(source)s AND", "FROM catalog.import_rows AS r WHERE %(source)s <> '' AND"),
+        ("pinned fields are kept", "differences.py", "FILTER (WHERE v.name <> ALL (f.pinned)) AS new,", "AS new,"),
+        ("deleted products stay deleted", "differences.py", '_RESTORABLE = "p.removed_at = p.deleted_at"', '_RESTORABLE = "true"'),
+        ("equal rows are not written", "differences.py", "        WHEN ({_OLD}) IS NOT DISTINCT FROM ({_NEW}) AND p.missing_since IS NULL THEN 'unchanged'\n", ""),
+        ("the newest record of a pass counts", "differences.py", "SELECT max(n.id) FROM", "SELECT min(n.id) FROM"),
         ("an incomplete pass is not merged", "importer.py", "    if not state.complete:\n", "    if False:\n"),
         ("a worker that lost its lease is refused", "importer.py", " or state.fencing_token != fencing_token:", ":"),
         ("an older fence does not begin a run", "importer.py", "    if fencing_token < state.fencing_token:\n", "    if False:\n"),
+    ),
+    *_guards(
+        CATALOG, PLANNED,
+        ("a plan is applied where the product is as it was", "writes.py", "p.version = c.version AND ", ""),
+        ("a plan creates no product twice", "writes.py", "    WHERE c.kind = 'created' AND NOT EXISTS (\n        SELECT FROM catalog.products AS p WHERE p.source = c.source AND p.external_id = c.external_id\n    )\n", "    WHERE c.kind = 'created'\n"),
+        ("a conflict is told before it is met", "run_reads.py", " AND p.version IS DISTINCT FROM c.version", " AND false"),
+        ("what a reverted run created stays deleted", "writes.py", "WHEN 'created' THEN 'deleted'", "WHEN 'created' THEN 'removed'"),
+        ("a run of another source is not reverted", "steps.py", " or of.source != source", ""),
+        ("a plan changes nothing", "steps.py", "piece.last is not None and not planning:", "piece.last is not None:"),
+        ("a rejected record is not missing", "differences.py", " AND r.external_id = p.external_id\n", " AND false\n", MISSING),
+        ("what is marked is not marked again", "differences.py", " AND (%(kind)s = 'removed' OR p.missing_since IS NULL)", "", MISSING),
+        ("sync knows its own tombstones", "writes.py", "removed_at = CASE WHEN c.kind = 'removed' THEN now() WHEN", "removed_at = CASE WHEN", MISSING),
+        ("a mark is none of the client's", "writes.py", "CASE WHEN c.kind IN ('marked', 'seen') THEN 0 ELSE 1 END", "1", MISSING),
+        ("new products have the order of the source", "differences.py", "        FROM (SELECT * FROM s WHERE state = 'created' ORDER BY id) AS n\n", "        FROM (SELECT * FROM s WHERE state = 'created' ORDER BY md5(external_id)) AS n\n", PIECES),
+        ("staging writes nothing ahead", "migrations/versions/0004_changes_of_runs.py", '    op.execute("ALTER TABLE catalog.import_rows SET UNLOGGED")\n', "", PIECES),
+        ("lost rows are noticed by a page", "importer.py", "    await check_staged(transaction, source, state)\n    await staging", "    await staging", KEPT),
+        ("lost rows are noticed before they are applied", "importer.py", "    if not await _has_all(transaction, source, state):\n", "    if False:\n", KEPT),
+        ("a run begins anew without its rows", "importer.py", "    return bool(staged == state.staged)\n", "    return True\n", KEPT),
+        ("a plan needs nothing that is staged", "importer.py", "    if phase and phase[0][1] in WITHOUT_STAGED:\n", "    if False:\n", KEPT),
+        ("the current run is not pruned", "run_reads.py", "AND NOT EXISTS (SELECT FROM catalog.imports AS i WHERE i.run_id = r.run_id)\n        ORDER", "\n        ORDER", KEPT),
     ),
     *_guards(
         CATALOG, CHANGES,

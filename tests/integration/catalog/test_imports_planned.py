@@ -165,7 +165,7 @@ async def test_there_is_no_such_plan(catalog: httpx.AsyncClient, auth_process: A
     other = Importer(catalog, auth_process, source="other")
     await other.run([item("a")])
     run = await Importer(catalog, auth_process).take([item("a")])
-    wrong = [
+    wrong: list[tuple[str, dict[str, Any]]] = [
         ("apply", {"planned": True}),
         ("revert", {"of": str(uuid4())}),
         ("revert", {"of": str(other.run_id)}),

@@ -83,8 +83,8 @@ async def apply(db: Database, source: str, run_id: UUID, body: Apply, *, seconds
     """Make the staged records products; or, if `planned`, make the planned changes."""
 
     async def begin(transaction: Transaction, state: State, run: Run | None) -> Run:
-        if state.result is not None and run is None:
-            # The release before has merged it, or the run's progress is no longer kept.
+        if state.result is not None and (run is None or run.phase != "applied"):
+            # A catalog of the release before has merged it.
             return Run(source, run_id, "applied", "keep", 0, msgspec.convert(state.result, Counts))
         if body.planned:
             return _executed(_in_phase(run, "planned", "executing", "applied"))

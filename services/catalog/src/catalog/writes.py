@@ -1,5 +1,6 @@
 """The SQL that makes the changes of a run in the products, and that turns them round."""
 
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,16 +9,16 @@ from imports.product import FIELDS
 
 __all__ = ["Applied", "apply_changes", "end_of_changes", "record_revert", "write_changes"]
 
-_TYPES = {"price": "numeric", "stock": "bigint"}
+_CASTS = {int: "bigint", Decimal: "numeric"}
 _ORIGIN = ("source", "external_id")
 
 
 def _new(field: str) -> str:
     """The new value of a field as SQL."""
-    if field == "attributes":
-        return "c.new -> 'attributes'"
-    text = f"c.new ->> '{field}'"
-    return f"({text})::{_TYPES[field]}" if field in _TYPES else text
+    kind = FIELDS[field].type
+    if kind in (str, *_CASTS):
+        return f"(c.new ->> '{field}')::{_CASTS.get(kind, 'text')}"
+    return f"c.new -> '{field}'"
 
 
 _SET = ", ".join(f"{field} = CASE WHEN c.new ? '{field}' THEN {_new(field)} ELSE p.{field} END" for field in FIELDS)
