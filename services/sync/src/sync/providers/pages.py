@@ -16,7 +16,7 @@ from sync.providers.base import (
     ProviderMisconfigured,
     ProviderPagingError,
 )
-from sync.providers.http import Answer
+from sync.providers.http import Answer, JsonClient
 from sync.providers.records import Mapped
 
 __all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page"]
@@ -87,8 +87,11 @@ class PagedProvider:
 
     name: ClassVar[str]
 
-    def __init__(self, config: ProviderConfig, paging: Paging, read: Callable[[Any], Mapped]) -> None:
+    def __init__(
+        self, config: ProviderConfig, client: JsonClient, paging: Paging, read: Callable[[Any], Mapped]
+    ) -> None:
         self._config = config
+        self._client = client
         self._paging = paging
         self._read = read
 
@@ -123,6 +126,10 @@ class PagedProvider:
         rejects = [each.reject for each in found if each.reject is not None]
         if rejects and len(rejects) == len(found):
             raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
+
+    async def aclose(self) -> None:
+        """Close the connections; may be called more than once."""
+        await self._client.aclose()
 
     async def _map(self, records: list[Any]) -> list[Mapped]:
         return [self._read(record) for record in records]
