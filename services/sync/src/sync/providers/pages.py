@@ -100,9 +100,10 @@ class PagedProvider:
         at = Place.read(cursor, self._paging.kind)
         seen = {hash(at.mark), hash(at.token)}
         while True:
+            before = self._client.received
             answer = await self._paging.ask(at, self._config.page_size)
             found = await self._map(self._paging.records(answer.value))
-            after = self._after(at, answer, found)
+            after = self._after(at, answer, found, self._client.received - before)
             if found and hash(after.mark) in seen:
                 if at.total is None or at.records < at.total:
                     raise ProviderPagingError(f"The page after {at.records} records came before: paging is ignored.")
@@ -134,7 +135,7 @@ class PagedProvider:
     async def _map(self, records: list[Any]) -> list[Mapped]:
         return [self._read(record) for record in records]
 
-    def _after(self, at: Place, answer: Answer, found: list[Mapped]) -> Place:
+    def _after(self, at: Place, answer: Answer, found: list[Mapped], size: int) -> Place:
         mark = hashlib.sha256()
         for each in found:
             mark.update(each.identity.encode() + b"\n")
@@ -142,7 +143,7 @@ class PagedProvider:
             kind=at.kind,
             pages=at.pages + 1,
             records=at.records + len(found),
-            size=at.size + answer.size,
+            size=at.size + size,
             total=self._paging.total(answer.value),
             mark=mark.hexdigest()[:16],
         )
