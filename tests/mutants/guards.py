@@ -44,6 +44,9 @@ STARTUP, TOKENS = "tests/integration/common/test_startup.py", "tests/unit/common
 FORWARDED, GATEWAY = "tests/unit/common/test_forwarded.py", "tests/e2e/test_gateway.py"
 TRAFFIC = "tests/e2e/test_gateway_traffic.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
+REST, FILE = "tests/unit/sync/test_rest.py", "tests/unit/sync/test_file.py"
+GUARD, OPTIONS = "tests/unit/sync/test_provider_guard.py", "tests/unit/sync/test_provider_options.py"
+MAPPING = "tests/unit/sync/test_provider_mapping.py"
 
 GUARDS = [
     *_guards(
@@ -224,6 +227,42 @@ GUARDS = [
         ("the time limit of a job is ours", "queue.py", "        self.timeout = timings.JOB_LIMIT\n", "", "tests/integration/sync/test_ticks.py"),
         ("a claimed tick does its run", "jobs.py", "    return await _run(claimed.id, settings, db)\n", "    return None\n", "tests/integration/sync/test_ticks.py"),
         ("a frozen Redis is given up by workers", "queue.py", "        socket_timeout=seconds,\n", "        socket_timeout=300,\n", FROZEN),
+    ),
+    *_guards(
+        SYNC + "providers/", REST,
+        ("sources are at public addresses", "guard.py", "    if not all(map(is_public, addresses)):\n", "    if False:\n", GUARD),
+        ("a private address in an IPv6 address is private", "guard.py", "        if embedded is not None:\n", "        if False:\n", GUARD),
+        ("the setting for private addresses is obeyed", "connection.py", "config.transport or config.allow_private else", "True else", GUARD),
+        ("a name means what it meant when it was checked", "guard.py", "connect_tcp(address, port, timeout", "connect_tcp(host, port, timeout", GUARD),
+        ("the next page is on the same server", "addresses.py", "    if origin(target) != origin(base):\n", "    if False:\n"),
+        ("redirects are not followed", "connection.py", "            follow_redirects=False,\n", "            follow_redirects=True,\n"),
+        ("a page that came before is a loop", "pages.py", "            if found and hash(after.mark) in seen:\n", "            if False:\n"),
+        ("a cursor that leads back is a loop", "pages.py", "following.token and hash(following.token) in seen:\n", "False:\n"),
+        ("pages have a cap", "pages.py", "(count or following) and after.pages > config.max_pages", "False"),
+        ("records have a cap", "pages.py", "        if after.records > config.max_records:\n", "        if False:\n"),
+        ("bytes have a cap", "pages.py", "        if after.size > config.max_bytes:\n", "        if False:\n"),
+        ("a source says when it has not ended", "paging.py", "        if not count and after.total is not None and after.pages < after.total:\n", "        if False:\n"),
+        ("no cursor holds a key", "paging.py", "        if base.query:\n", "        if False:\n"),
+        ("a token is renewed once", "http.py", "        return await self._ask_once(url, await self._signed(headers))\n", "        return await self._renewed(url, headers)\n"),
+        ("a long Retry-After is left to a later run", "retries.py", " or (error.retry_after or 0.0) > LONGEST_PAUSE", "", "tests/unit/sync/test_provider_http.py"),
+        ("a rate is kept", "connection.py", "        if rate is None:\n", "        if True:\n"),
+        ("secrets of the worker are not those of sources", "secrets.py", "    if not _NAME.fullmatch(name):\n", "    if False:\n", OPTIONS),
+        ("a credential is a reference", "credentials.py", "        if not isinstance(value, Reference) and (", "        if False and (", OPTIONS),
+        ("no credential is a constant header", "credentials.py", "        if _is_secret(name):\n", "        if False:\n", OPTIONS),
+        ("a credential is one line", "secrets.py", " or not _PRINTABLE.fullmatch(value)", "", OPTIONS),
+        ("no file leads out of its folder", "folders.py", "        if not path.is_relative_to(root):\n", "        if False:\n", OPTIONS),
+        ("a name is no path", "folders.py", "    if not _NAME.fullmatch(name):\n", "    if False:\n", OPTIONS),
+        ("a provider without options has none", "__init__.py", "    if config.options and _options(factory) is None:\n", "    if False:\n", OPTIONS),
+        ("an expression does not multiply", "expressions.py", "copies > MAX_COPIES or calls > MAX_CALLS", "False", OPTIONS),
+        ("a price has its currency", "mapping.py", '        if "currency" in self._fields:\n', '        if "currency" in self._fields and self._read("currency", record):\n', MAPPING),
+        ("a bad optional field hurts no record", "records.py", "            self.dropped.append(field)\n            return None\n", "            raise\n", MAPPING),
+        ("a file that has changed is not continued", "file.py", "            if at.records and at.mark != here.mark:\n", "            if False:\n", FILE),
+        ("half a record is no end", "lines.py", "            if isinstance(found, Broken):\n                raise", "            if False:\n                raise", FILE),
+        ("an open quote is no end", "lines.py", "        if self._quoted:\n            raise", "        if False:\n            raise", FILE),
+        ("a record of a file has a size", "lines.py", "        if self._size > MAX_RECORD:\n", "        if False:\n", FILE),
+        ("a line of a file has a size", "lines.py", "            self._skipping = True\n", "            pass\n", FILE),
+        ("a file has a size", "contents.py", "                    if size > config.max_bytes:\n", "                    if False:\n", FILE),
+        ("silence in a file has an end", "contents.py", "asyncio.timeout(self._config.timeout)", "asyncio.timeout(300)", FILE),
     ),
     *_guards(
         COMMON, GROUPED,

@@ -77,7 +77,8 @@ def _link(asked: Asked) -> httpx.Response:
     start = int(asked.params.get("from", "0"))
     size = int(asked.params.get("limit", "10"))
     found = [{"ref": n, "n": f"Cup {n}", "p": 4.5} for n in range(start, min(start + size, COUNT))]
-    links = f'</shelf?from=0>; rel="first", </shelf?from={start + size}&limit={size}>; title="a, b"; rel="x next"'
+    following = f"/shelf?api_key=hush-query&from={start + size}&limit={size}"
+    links = f'</shelf?from=0>; rel="first", <{following}>; title="a, b"; rel="x next"'
     return answer(found, link=links) if start + size < COUNT else answer(found)
 
 

@@ -259,6 +259,12 @@ class TestHostile:
                 await collect(provider, json.dumps(["next_url", other("/")]))
             assert other.requests == []
 
+    async def test_an_address_that_grows_is_bounded_as_a_cursor(self) -> None:
+        def handler(_: Asked) -> httpx.Response:
+            return answer({"items": [record(1)], "next": "/" + "ü" * 1_000})
+
+        await refused(handler, ProviderAnswerInvalid, "more than 4000 characters", **NEXT)
+
     @pytest.mark.parametrize("following", [True, 1.5, [], {}, "x" * 4_001], ids=repr)
     async def test_what_leads_nowhere(self, following: Any) -> None:
         def handler(_: Asked) -> httpx.Response:
@@ -401,6 +407,12 @@ class TestDetails:
             return answer([record(1), record(2)]) if asked.url.path == "/" else answer({}, status=403)
 
         await refused(handler, ProviderRefused, "403", **DETAILS)
+
+    async def test_their_bytes_are_those_of_the_pass(self) -> None:
+        def handler(asked: Asked) -> httpx.Response:
+            return answer([record(1)]) if asked.url.path == "/" else answer({"item": {"text": "x" * 5_000}})
+
+        await refused(handler, ProviderPagingError, "No end after 5000 bytes", max_bytes=5_000, **DETAILS)
 
     async def test_pages_are_bounded(self) -> None:
         handler = lambda _: answer([record(number) for number in range(501)])  # noqa: E731

@@ -38,14 +38,10 @@ class DummyJSON(PagedProvider):
     name: ClassVar[str] = "dummyjson"
 
     def __init__(self, config: ProviderConfig) -> None:
-        self._client = JsonClient(config)
-        self._base = shown(self._client.url)
-        paging = OffsetPaging(self._client, _records, _total, limit_param="limit", offset_param="skip")
-        super().__init__(config, paging, self._mapped)
-
-    async def aclose(self) -> None:
-        """Close the connections; may be called more than once."""
-        await self._client.aclose()
+        client = JsonClient(config)
+        self._base = shown(client.url)
+        paging = OffsetPaging(client, _records, _total, limit_param="limit", offset_param="skip")
+        super().__init__(config, client, paging, self._mapped)
 
     def _mapped(self, record: object) -> Mapped:
         return read_record(record, self._product, lambda it: it.get("id"))

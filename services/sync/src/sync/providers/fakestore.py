@@ -18,13 +18,9 @@ class FakeStore(PagedProvider):
     name: ClassVar[str] = "fakestore"
 
     def __init__(self, config: ProviderConfig) -> None:
-        self._client = JsonClient(config)
-        self._base = shown(self._client.url)
-        super().__init__(config, SinglePage(self._client, _records), self._mapped)
-
-    async def aclose(self) -> None:
-        """Close the connections; may be called more than once."""
-        await self._client.aclose()
+        client = JsonClient(config)
+        self._base = shown(client.url)
+        super().__init__(config, client, SinglePage(client, _records), self._mapped)
 
     def _mapped(self, record: object) -> Mapped:
         return read_record(record, self._product, lambda it: it.get("id"))

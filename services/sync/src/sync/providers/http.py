@@ -19,10 +19,9 @@ __all__ = ["Answer", "Credentials", "JsonClient", "encoding_of", "fetch", "parse
 
 
 class Answer(NamedTuple):
-    """What a source answered: the parsed body, its bytes after decompression, and the Link header."""
+    """What a source answered: the parsed body, and the Link header."""
 
     value: Any
-    size: int
     link: str
 
 
@@ -52,6 +51,8 @@ class JsonClient:
         self._connection = Connection(config, self.url)
         self._credentials = credentials
         self._headers = dict(headers or {})
+        self.received = 0
+        """Bytes of all answers, after decompression."""
 
     async def get(self, params: Mapping[str, str | int], *, headers: Mapping[str, str] | None = None) -> Any:
         """The parsed answer to one GET, tried three times; raises a `ProviderError`."""
@@ -83,7 +84,8 @@ class JsonClient:
     async def _ask_once(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
         request = self._connection.request(url, headers)
         body, link = await fetch(self._connection, request, self._config.timeout, self._config.max_page_bytes)
-        return Answer(parse(body, shown(self.url)), len(body), link)
+        self.received += len(body)
+        return Answer(parse(body, shown(self.url)), link)
 
 
 async def fetch(connection: Connection, request: httpx.Request, seconds: float, limit: int) -> tuple[bytes, str]:

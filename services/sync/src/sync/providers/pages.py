@@ -16,7 +16,7 @@ from sync.providers.base import (
     ProviderMisconfigured,
     ProviderPagingError,
 )
-from sync.providers.http import Answer
+from sync.providers.http import Answer, JsonClient
 from sync.providers.records import Mapped
 
 __all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page"]
@@ -87,8 +87,11 @@ class PagedProvider:
 
     name: ClassVar[str]
 
-    def __init__(self, config: ProviderConfig, paging: Paging, read: Callable[[Any], Mapped]) -> None:
+    def __init__(
+        self, config: ProviderConfig, client: JsonClient, paging: Paging, read: Callable[[Any], Mapped]
+    ) -> None:
         self._config = config
+        self._client = client
         self._paging = paging
         self._read = read
 
@@ -97,9 +100,10 @@ class PagedProvider:
         at = Place.read(cursor, self._paging.kind)
         seen = {hash(at.mark), hash(at.token)}
         while True:
+            before = self._client.received
             answer = await self._paging.ask(at, self._config.page_size)
             found = await self._map(self._paging.records(answer.value))
-            after = self._after(at, answer, found)
+            after = self._after(at, answer, found, self._client.received - before)
             if found and hash(after.mark) in seen:
                 if at.total is None or at.records < at.total:
                     raise ProviderPagingError(f"The page after {at.records} records came before: paging is ignored.")
@@ -124,10 +128,14 @@ class PagedProvider:
         if rejects and len(rejects) == len(found):
             raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
 
+    async def aclose(self) -> None:
+        """Close the connections; may be called more than once."""
+        await self._client.aclose()
+
     async def _map(self, records: list[Any]) -> list[Mapped]:
         return [self._read(record) for record in records]
 
-    def _after(self, at: Place, answer: Answer, found: list[Mapped]) -> Place:
+    def _after(self, at: Place, answer: Answer, found: list[Mapped], size: int) -> Place:
         mark = hashlib.sha256()
         for each in found:
             mark.update(each.identity.encode() + b"\n")
@@ -135,7 +143,7 @@ class PagedProvider:
             kind=at.kind,
             pages=at.pages + 1,
             records=at.records + len(found),
-            size=at.size + answer.size,
+            size=at.size + size,
             total=self._paging.total(answer.value),
             mark=mark.hexdigest()[:16],
         )

@@ -203,4 +203,6 @@ def _token(value: Any) -> str:
 
 
 def _at(after: Place, token: str) -> Place | None:
+    if len(token) > MAX_TOKEN:  # an address grows when it is encoded
+        raise ProviderAnswerInvalid(f"The address of the next page has more than {MAX_TOKEN} characters.")
     return msgspec.structs.replace(after, token=token) if token else None

@@ -102,18 +102,13 @@ class Rest(PagedProvider):
         choices = {"paging.kind": kinds(*PAGING_KINDS), "auth.kind": kinds(*AUTH_KINDS)}
         options = read(config.options, RestOptions, choices=choices, credentials=CREDENTIAL_OPTIONS)
         check_constants(options.headers, options.query)
-        self._client = JsonClient(
+        client = JsonClient(
             msgspec.structs.replace(config, url=_with_query(config, options)),
             credentials(options.auth, config),
             options.headers,
         )
-        paging = _paging(options, self._client)
-        super().__init__(config, paging, mapper(options.mapping, shown(self._client.url)))
-        self._details = Details(options.detail, options.mapping, self._client) if options.detail else None
-
-    async def aclose(self) -> None:
-        """Close the connections; may be called more than once."""
-        await self._client.aclose()
+        super().__init__(config, client, _paging(options, client), mapper(options.mapping, shown(client.url)))
+        self._details = Details(options.detail, options.mapping, client) if options.detail else None
 
     async def _map(self, records: list[Any]) -> list[Mapped]:
         if self._details is not None:
