@@ -130,7 +130,7 @@ def test_what_keda_looks_for_is_what_the_scheduler_serves(valkey_url: str) -> No
         }
     )
     with Monitor(settings, "test") as monitor:
-        registry.register(SyncGauges(monitor, settings.source))
+        registry.register(SyncGauges(monitor))
         scraped = generate_latest(registry).decode()
     families = {it.name: it for it in text_string_to_metric_families(scraped)}
     assert labels

@@ -1,7 +1,9 @@
 """Sync with everything real around it: database, Valkey, auth, catalog, and its own processes."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +11,7 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import psycopg
 import pytest
 import redis
@@ -17,12 +20,16 @@ from catalog.settings import CatalogSettings
 from common.postgres import Postgres
 from stack.servers.valkey import ValkeyServer
 from sync import runs, sources
+from sync.app import build
 from sync.runs import RunRow
 from sync.settings import SyncSettings
+from sync.states import WORKING
 from tests.fixtures.catalog import Auth, empty
 from tests.fixtures.databases import Database, dsn
 from tests.fixtures.processes import SECRET, Process, Start, environment_of, run_process, until_healthy
+from tests.fixtures.service import serving
 from tests.fixtures.stack import folder
+from tests.fixtures.waiting import until
 
 Make = Callable[..., SyncSettings]
 
@@ -202,3 +209,41 @@ def launch(
     for process in launcher.running:
         # At once: some are in the middle of a run.
         process.process.kill()
+
+
+class Admin:
+    """An admin's calls to the sync API."""
+
+    def __init__(self, client: httpx.AsyncClient, auth: Auth) -> None:
+        self.client = client
+        self.auth = auth
+
+    async def call(self, method: str, path: str, status: int = 200, **body: Any) -> Any:
+        answer = await self.client.request(method, path, json=body or None, headers=self.auth.admin)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    async def trigger(self, **body: Any) -> dict[str, Any]:
+        """A run to its end, or until an admin has to decide."""
+        return await self.ended((await self.call("POST", "/sync/trigger", 202, **body))["run_id"])
+
+    async def ended(self, run_id: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
+        while (run := await self.call("GET", f"/sync/runs/{run_id}"))["state"] in ("queued", *WORKING):
+            assert time.monotonic() < deadline, run
+            await asyncio.sleep(0.02)
+        return dict(run)
+
+
+@pytest.fixture
+async def admin(
+    launch: Launch, settings_of: Make, auth_process: Auth, catalog_process: str, feed: Feed
+) -> AsyncIterator[Admin]:
+    """With a worker, and the source's first run behind it."""
+    until(launch("work").healthy)
+    settings = settings_of(auth_url=auth_process.url, catalog_url=catalog_process, external_api_url=feed.url)
+    async with serving(build(settings)) as client:
+        it = Admin(client, auth_process)
+        first = await it.trigger()
+        assert (first["state"], first["counts"]["created"]) == ("succeeded", 194), first
+        yield it

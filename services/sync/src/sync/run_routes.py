@@ -10,16 +10,17 @@ from fastapi import BackgroundTasks, Query, Response
 
 from common import tracing
 from common.web.errors import Unavailable
-from common.web.openapi import problem_responses, response_headers
+from common.web.openapi import Problem, problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.state import Db
+from common.web.strict_json import JSONResponse
 from sync import decisions, history, queue, runs, source_changes
 from sync.catalog import CatalogUnavailable, StaleRun
 from sync.errors import ProductsChanged, WrongState
 from sync.permissions import CanSync
 from sync.runs import RunRow
 from sync.schemas import (
-    ChangeOut,
+    ConflictProblem,
     DiffPage,
     ModeIn,
     RejectOut,
@@ -74,7 +75,8 @@ async def get_run(run_id: UUID, _: CanSync, db: Db) -> RunOut:
     "/sync/runs/{run_id}/diff",
     summary="See what a run changes",
     operation_id="get_sync_run_diff",
-    responses=problem_responses(401, 403, 404),
+    response_model=None,
+    responses={200: {"model": DiffPage}, **problem_responses(401, 403, 404)},
 )
 async def get_diff(
     run_id: UUID,
@@ -85,14 +87,15 @@ async def get_diff(
     field: Annotated[str | None, Query(max_length=20, pattern="^[a-z_]+$", description="A field that changes.")] = None,
     after: After = 0,
     limit: Limit = 100,
-) -> DiffPage:
+) -> Response:
     """What a staged or held run would change, or what one has changed: by product and field, old and new."""
     run = await history.get_run(db, run_id)
     label = await _label(db, run)
     page = await _asked(catalog.changes(label, run.pass_of, kind=kind, field=field, after=after, limit=limit))
     query = {"kind": kind, "field": field, "after": page.next} if page.next is not None else {}
-    items = [ChangeOut.model_validate(it) for it in page.items]
-    return DiffPage(items=items, next=_next(f"/sync/runs/{run_id}/diff", limit, query), totals=page.totals)
+    # As it comes: pydantic would write prices as strings.
+    path = _next(f"/sync/runs/{run_id}/diff", limit, query)
+    return JSONResponse({"items": page.items, "next": path, "totals": page.totals})
 
 
 @router.get(
@@ -117,7 +120,11 @@ async def get_rejects(
     summary="Apply a plan",
     operation_id="apply_sync_run",
     status_code=202,
-    responses={**ACCEPTED, **problem_responses(401, 403, 404, 409)},
+    responses={
+        **ACCEPTED,
+        **problem_responses(401, 403, 404),
+        **problem_responses(409, model=ConflictProblem | Problem),
+    },
 )
 async def apply_run(
     run_id: UUID,

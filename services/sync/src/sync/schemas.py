@@ -5,14 +5,17 @@ from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from common.web.health import HealthReport
+from common.web.openapi import Problem
 from sync.runs import RunRow
 from sync.states import Kind, Mode, RunState, Trigger
 
 __all__ = [
-    "ChangeOut", "DiffPage", "ModeIn", "QueueOut", "RejectOut", "RejectPage", "RunOut", "RunPage", "SchedulerOut",
-    "SourceName", "SourceStatus", "StatusOut", "SyncHealthReport", "TriggerIn", "TriggerOut", "WorkerOut",
+    "ConflictProblem", "DiffPage", "ModeIn", "QueueOut", "RejectOut", "RejectPage", "RunOut", "RunPage",
+    "SchedulerOut", "SourceName", "SourceStatus", "StatusOut", "SyncHealthReport", "TriggerIn", "TriggerOut",
+    "WorkerOut",
 ]  # fmt: skip
 
 
@@ -113,8 +116,6 @@ class DifferenceOut(BaseModel):
 class ChangeOut(BaseModel):
     """What a run does, or would do, to one product."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     id: int
     kind: str = Field(
         description="`created`, `changed`, `removed` or `marked` (the source lacks it), `returned` or `seen` (it is "
@@ -135,6 +136,23 @@ class DiffPage(BaseModel):
     items: list[ChangeOut]
     next: str | None
     totals: dict[str, int] = Field(description="How many changes of each kind there are; on the first page alone.")
+
+
+class ConflictOut(TypedDict):
+    """A product that is not at the version any more that the plan was made for."""
+
+    external_id: str
+    product_id: int | None
+    name: str | None
+    expected: Annotated[int | None, Field(description="Its version when the plan was made; null if there was none.")]
+    current: Annotated[int | None, Field(description="Null if it is gone.")]
+
+
+class ConflictProblem(Problem):
+    """The plan is not what would happen any more; `conflicts` names up to 100 products."""
+
+    conflicts: list[ConflictOut]
+    total: int
 
 
 class RejectOut(BaseModel):
