@@ -14,7 +14,7 @@ from common.web.openapi import Problem, problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.state import Db
 from common.web.strict_json import JSONResponse
-from sync import decisions, history, queue, runs, source_changes
+from sync import decisions, history, queue, runs, source_changes, sources
 from sync.catalog import CatalogUnavailable, StaleRun
 from sync.errors import ProductsChanged, WrongState
 from sync.permissions import CanSync
@@ -225,7 +225,9 @@ async def _asked(answer: Awaitable[T]) -> T:
 
 
 async def _label(db: Db, run: RunRow) -> str:
-    return (await source_changes.get(db, run.source)).product_source
+    source = await sources.find(db, run.source)
+    assert source is not None, "a run belongs to a source, whose row stays"
+    return source.product_source
 
 
 def _accepted(run: RunRow, response: Response, after: BackgroundTasks, settings: SettingsDep) -> TriggerOut:

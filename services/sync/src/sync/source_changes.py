@@ -27,9 +27,9 @@ _STATEMENTS = load_statements("sync")
 _BY_ENVIRONMENT = ("provider", "url", "interval_minutes", "cron", "timezone")
 
 
-async def get(db: Postgres, name: str) -> SourceRow:
-    """Raises SourceNotFound."""
-    row = await sources.find(db, name)
+async def get(db: Postgres, settings: SyncSettings, name: str) -> SourceRow:
+    """Raises SourceNotFound. That of the environment is there from the start."""
+    row = await (sources.register(db, settings) if name == settings.source else sources.find(db, name))
     if row is None or row.managed_by == "deleted":
         raise SourceNotFound(name)
     return row
@@ -37,9 +37,7 @@ async def get(db: Postgres, name: str) -> SourceRow:
 
 async def get_ready(db: Postgres, settings: SyncSettings, name: str) -> SourceRow:
     """A source that may be synced now; raises SourceNotFound, and SourceMoved until an admin has decided."""
-    if name == settings.source:
-        await sources.register(db, settings)
-    row = await get(db, name)
+    row = await get(db, settings, name)
     if name == settings.source and row.has_moved(settings):
         raise SourceMoved(
             f"Products of {name!r} came from {row.provider} at {without_secrets(row.url)}, and the environment has "
@@ -76,7 +74,7 @@ async def create(db: Postgres, settings: SyncSettings, new: SourceIn) -> SourceR
 
 async def change(db: Postgres, settings: SyncSettings, name: str, patch: dict[str, Any]) -> SourceRow:
     """Apply a JSON Merge Patch; raises SourceNotFound, SourceConflict, SourceMoved, Unprocessable."""
-    row, shop = await get(db, name), patch.pop("shop", None)
+    row, shop = await get(db, settings, name), patch.pop("shop", None)
     if row.managed_by == "environment" and (fixed := [it for it in _BY_ENVIRONMENT if it in patch]):
         raise SourceConflict(
             f"{', '.join(fixed)} of {name!r} are set by the environment: EXTERNAL_API_PROVIDER, EXTERNAL_API_URL, "
@@ -93,7 +91,7 @@ async def change(db: Postgres, settings: SyncSettings, name: str, patch: dict[st
 
 async def move(db: Postgres, settings: SyncSettings, name: str, shop: str) -> SourceRow:
     """Take the address of the environment for its source; raises SourceNotFound, SourceConflict."""
-    row = await get(db, name)
+    row = await get(db, settings, name)
     if row.name != settings.source or not row.has_moved(settings):
         raise SourceConflict(f"The address of {name!r} is the one that its products came from: nothing to decide.")
     label = await _label_after_move(db, row, shop)
@@ -103,7 +101,7 @@ async def move(db: Postgres, settings: SyncSettings, name: str, shop: str) -> So
 
 async def delete(db: Postgres, settings: SyncSettings, name: str) -> None:
     """Its products stay. Raises SourceNotFound, and SourceConflict for that of the environment or an active one."""
-    row = await get(db, name)
+    row = await get(db, settings, name)
     if row.managed_by == "environment" and name == settings.source:
         raise SourceConflict(f"{name!r} is the source of the environment: set enabled to false to stop syncing it.")
     if not await _STATEMENTS["delete_source"].fetch(db, of_source=name):

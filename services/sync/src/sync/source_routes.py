@@ -49,9 +49,7 @@ async def create_source(body: SourceIn, response: Response, _: CanSync, db: Db, 
     responses=problem_responses(401, 403, 404),
 )
 async def get_source(name: Name, _: CanSync, db: Db, settings: SettingsDep) -> SourceOut:
-    if name == settings.source:
-        await sources.register(db, settings)
-    return SourceOut.of(await source_changes.get(db, name))
+    return SourceOut.of(await source_changes.get(db, settings, name))
 
 
 @router.patch(
@@ -83,8 +81,10 @@ async def move_source(name: Name, body: MoveIn, _: CanSync, db: Db, settings: Se
     summary="Delete a source",
     operation_id="delete_sync_source",
     status_code=204,
+    response_model=None,
     responses=problem_responses(401, 403, 404, 409),
 )
-async def delete_source(name: Name, _: CanSync, db: Db, settings: SettingsDep) -> None:
+async def delete_source(name: Name, _: CanSync, db: Db, settings: SettingsDep) -> Response:
     """Its products stay in the catalog. A source that is added later under the same name and address has them again."""
     await source_changes.delete(db, settings, name)
+    return Response(status_code=204)
