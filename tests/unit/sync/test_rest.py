@@ -318,7 +318,7 @@ class TestHostile:
             "x",
             [],
             {},
-            record(1, title="x" * 2_000_000),
+            record(1, title="x" * 9_000_000),
             record(2, price=[]),
             record(3),
             {"id": {}},
