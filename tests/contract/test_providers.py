@@ -212,6 +212,19 @@ def test_the_kit_raises_assertion_errors() -> None:
     assert issubclass(ContractBroken, AssertionError)
 
 
+async def test_a_worker_and_a_plain_provider_stay_small() -> None:
+    """A worker imports no provider, and one without a mapping no JMESPath."""
+    code = (
+        "import sys, sync.worker\n"
+        "assert not {'httpx', 'sync.providers', 'jmespath'} & set(sys.modules)\n"
+        "from sync.providers import ProviderConfig, load\n"
+        "load('dummyjson', ProviderConfig(url='https://source.test/'))\n"
+        "assert not {'jmespath', 'sync.providers.rest', 'sync.testing'} & set(sys.modules)\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await process.wait() == 0
+
+
 def test_load_finds_what_is_installed() -> None:
     assert "dummyjson" in known()
     provider = load("dummyjson", ProviderConfig(url="https://source.test/products"))

@@ -1,11 +1,15 @@
 """Runs that an admin sees before they are applied, holds up, undoes and repeats; all processes are real."""
 
+import asyncio
+import json
+import time
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from sync.events import Streams
 from tests.fixtures.waiting import eventually
 from tests.integration.sync.conftest import Admin, Feed, Gate, product
 
@@ -222,3 +226,36 @@ class TestHistory:
         (reject,) = (await admin.call("GET", f"/sync/runs/{run['id']}/rejects"))["items"]
         assert (reject["external_id"], reject["reason"].partition(":")[0]) == ("5", "price")
         assert "free" in reject["payload"]
+
+
+class TestEvents:
+    async def test_a_run_is_followed_to_its_end(self, admin: Admin, feed: Feed) -> None:
+        feed.before = gate = Gate(at=100)
+        run_id = (await admin.call("POST", "/sync/trigger", 202))["run_id"]
+        seen: list[dict[str, Any]] = []
+        headers = admin.auth.admin | {"Accept": "text/event-stream"}
+        async with admin.client.stream("GET", f"/sync/runs/{run_id}/events", headers=headers, timeout=60) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    seen.append(json.loads(line[6:]))
+                    if seen[-1]["pages"] == 1:
+                        gate.opened.set()
+        assert seen[-1]["state"] == "succeeded"
+        assert seen[-1]["counts"]["fetched"] == 194
+        assert len(seen) > 1
+        assert (await admin.call("GET", f"/sync/runs/{uuid4()}/events", 404))["status"] == 404
+
+    async def test_followers_are_limited(self, admin: Admin, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Streams, "MOST", 1)
+        feed.before = gate = Gate(at=100)
+        path = f"/sync/runs/{(await admin.call('POST', '/sync/trigger', 202))['run_id']}/events"
+        async with admin.client.stream("GET", path, headers=admin.auth.admin, timeout=60) as answer:
+            assert answer.status_code == 200
+            refused = await admin.client.get(path, headers=admin.auth.admin)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        gate.opened.set()
+        deadline = time.monotonic() + 60
+        while (await admin.client.get(path, headers=admin.auth.admin)).status_code == 503:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)

@@ -262,8 +262,9 @@ class TestResume:
 
         streams = [Chunks(silent) for _ in range(3)]
         script = Script(*(httpx.Response(200, stream=stream) for stream in streams))
-        with pytest.raises(ProviderUnavailable, match=r"within 0\.05 s"):
-            await collect(fetched(script, timeout=0.05, format="ndjson"))
+        async with asyncio.timeout(10):
+            with pytest.raises(ProviderUnavailable, match=r"within 0\.05 s"):
+                await collect(fetched(script, timeout=0.05, format="ndjson"))
         assert all(stream.closed for stream in streams)
 
 
@@ -306,12 +307,27 @@ class TestAddresses:
 
     @pytest.mark.parametrize(
         "name",
-        ["../secret", "/etc/passwd", "..", ".", "", "a/b", "%2e%2e/secret", "a\0b", "out", "folder", "pipe", "no"],
+        [
+            "../secret",
+            "/etc/passwd",
+            "..",
+            ".",
+            "",
+            "a/b",
+            "%2e%2e/secret",
+            "a\0b",
+            "out",
+            "folder",
+            "folder/inner",
+            "pipe",
+            "no",
+        ],
     )
     def test_nothing_but_the_files_of_the_folder(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "secret").write_text(lines(1), "utf-8")
         folder = tmp_path / "files"
         (folder / "folder").mkdir(parents=True)
+        (folder / "folder" / "inner").write_text("{}", "utf-8")
         (folder / "out").symlink_to(tmp_path / "secret")
         os.mkfifo(folder / "pipe")
         with pytest.raises(ProviderMisconfigured, match="The file"):

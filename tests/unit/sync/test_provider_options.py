@@ -196,11 +196,14 @@ class TestCredentials:
         assert secret.reveal() == CANARY
         assert CANARY not in f"{secret!r} {secret}"
 
-    @pytest.mark.parametrize("name", ["../key", "/etc/passwd", "..", "a/b", "", "out", "folder", "pipe", "none"])
+    @pytest.mark.parametrize(
+        "name", ["../key", "/etc/passwd", "..", "a/b", "", "out", "folder", "folder/inner", "pipe", "none"]
+    )
     def test_nothing_but_the_files_of_the_folder(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "key").write_text(CANARY, "utf-8")
         folder = tmp_path / "secrets"
         (folder / "folder").mkdir(parents=True)
+        (folder / "folder" / "inner").write_text("{}", "utf-8")
         (folder / "out").symlink_to(tmp_path / "key")
         os.mkfifo(folder / "pipe")
         text = refusal(with_auth(kind="bearer", token={"file": name}), secrets_folder=str(folder))

@@ -1,6 +1,7 @@
 """`rest` against servers on this machine that have nothing in common, and against hostile ones."""
 
 import asyncio
+import datetime
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,6 +19,7 @@ from sync.providers import (
     ProviderError,
     ProviderPagingError,
     ProviderRefused,
+    is_partial,
 )
 from sync.providers.rest import Rest
 from tests.unit.sync.loopback import Asked, answer, serving
@@ -193,11 +195,14 @@ NEXT = {"items": "items", "paging": {"kind": "next_url", "next": "next"}}
 
 class TestHostile:
     async def test_cursors_in_a_circle(self) -> None:
-        def handler(asked: Asked) -> httpx.Response:
-            at = int(asked.params.get("cursor", "0"))
-            return answer({"items": [record(len(asked.url.query) + at)], "next": str((at + 1) % 3 or 3)})
+        """Its pages are always new ones."""
+        count = iter(range(1_000))
 
-        assert await refused(handler, ProviderPagingError, "leads back|came before", **CURSOR) <= 5
+        def handler(asked: Asked) -> httpx.Response:
+            following = {"": "a", "a": "b", "b": "c", "c": "a"}[asked.params.get("cursor", "")]
+            return answer({"items": [record(next(count))], "next": following})
+
+        assert await refused(handler, ProviderPagingError, "leads back to one before", **CURSOR) == 4
 
     async def test_new_cursors_to_the_same_page(self) -> None:
         count = iter(range(1_000))
@@ -315,7 +320,7 @@ class TestHostile:
             "x",
             [],
             {},
-            record(1, title="x" * 2_000_000),
+            record(1, title="x" * 9_000_000),
             record(2, price=[]),
             record(3),
             {"id": {}},
@@ -364,6 +369,44 @@ class TestPaging:
             provider = make(server("/"), options, max_requests_per_second=4, sleep=sleep, clock=lambda: now[0])
             await collect(provider)
         assert pauses == [0.25, 0.25, 0.25]
+
+
+class TestIncremental:
+    SINCE = datetime.datetime(2030, 1, 1, 13, 0, 0, 999, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+
+    @pytest.mark.parametrize(
+        ("options", "value"),
+        [
+            ({"param": "updated_since"}, "2030-01-01T11:55:00Z"),
+            ({"param": "updated_since", "lag_seconds": 0}, "2030-01-01T12:00:00Z"),
+            ({"param": "updated_since", "lag_seconds": 60, "format": "unix"}, "1893499140"),
+        ],
+    )
+    async def test_it_asks_for_changes_alone(self, options: dict[str, Any], value: str) -> None:
+        """On every page, and not for details."""
+
+        def handler(asked: Asked) -> httpx.Response:
+            if asked.url.path != "/":
+                return answer({"item": {}})
+            return answer({"items": [record(1)], "next": "/?c=2"} if "c" not in asked.params else {"items": []})
+
+        async with serving(handler) as server:
+            more = {"items": "items", "incremental": options}
+            provider = make(server("/"), DETAILS | NEXT | more, since=self.SINCE)
+            assert is_partial(provider)
+            await collect(provider)
+            asked = {each.url.path: each.params.get("updated_since") for each in server.requests}
+            assert asked == {"/": value, "/items/1": None}
+            assert [each.params.get("updated_since") for each in server.requests] == [value, None, value]
+
+    async def test_it_asks_for_everything_where_that_is_wanted(self) -> None:
+        plain: dict[str, Any] = {"mapping": PLAIN}
+        async with serving(lambda _: answer([record(1)])) as server:
+            for options, since in ((plain | {"incremental": {"param": "since"}}, None), (plain, self.SINCE)):
+                provider = make(server("/"), options, since=since)
+                assert not is_partial(provider)
+                await collect(provider)
+            assert [asked.params for asked in server.requests] == [{}, {}]
 
 
 DETAILS: dict[str, Any] = {

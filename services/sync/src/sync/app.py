@@ -16,6 +16,7 @@ from common.web.jwks import JWKSClient
 from common.web.tokens import TokenVerifier
 from sync import history, routes, run_routes, runs, source_routes
 from sync.catalog import CatalogClient
+from sync.events import Streams
 from sync.schemas import SyncHealthReport
 from sync.settings import SyncSettings
 from sync.state import State
@@ -51,6 +52,7 @@ def build(settings: SyncSettings) -> Service:
                 "db": db,
                 "redis": redis,
                 "catalog": catalog,
+                "streams": Streams(),
                 "tokens": TokenVerifier(keys),
                 "health": checks,
                 "settings": settings,

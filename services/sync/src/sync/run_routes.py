@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import BackgroundTasks, Query, Response
+from starlette.responses import StreamingResponse
 
 from common import tracing
 from common.web.errors import Unavailable
@@ -14,7 +15,7 @@ from common.web.openapi import Problem, problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.state import Db
 from common.web.strict_json import JSONResponse
-from sync import decisions, history, queue, runs, source_changes, sources
+from sync import decisions, events, history, queue, runs, source_changes, sources
 from sync.catalog import CatalogUnavailable, StaleRun
 from sync.errors import ProductsChanged, WrongState
 from sync.permissions import CanSync
@@ -30,7 +31,7 @@ from sync.schemas import (
     SourceName,
     TriggerOut,
 )
-from sync.state import CatalogDep, SettingsDep
+from sync.state import CatalogDep, HealthDep, SettingsDep, StreamsDep
 from sync.states import DECIDABLE, ENDED, Mode, RunState, Trigger
 
 __all__ = ["router"]
@@ -96,6 +97,26 @@ async def get_diff(
     # As it comes: pydantic would write prices as strings.
     path = _next(f"/sync/runs/{run_id}/diff", limit, query)
     return JSONResponse({"items": page.items, "next": path, "totals": page.totals})
+
+
+@router.get(
+    "/sync/runs/{run_id}/events",
+    summary="Follow a run",
+    operation_id="follow_sync_run",
+    response_model=None,
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **problem_responses(401, 403, 404)},
+)
+async def follow_run(
+    run_id: UUID, _: CanSync, db: Db, health: HealthDep, streams: StreamsDep
+) -> StreamingResponse:
+    """Server-Sent Events: `run`, with the whole run, whenever it has changed, until it ends or waits for an admin.
+
+    Ask with `Accept: text/event-stream`, which tells the gateway not to wait for the end.
+    """
+    await history.get_run(db, run_id)
+    lines = streams.limited(events.follow(db, run_id, health))
+    return StreamingResponse(lines, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 @router.get(

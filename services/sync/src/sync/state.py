@@ -6,16 +6,19 @@ from fastapi import Depends
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from common.health import Health
 from common.web.state import BaseState
 from sync.catalog import CatalogClient
+from sync.events import Streams
 from sync.settings import SyncSettings
 
-__all__ = ["CatalogDep", "RedisDep", "SettingsDep", "State"]
+__all__ = ["CatalogDep", "HealthDep", "RedisDep", "SettingsDep", "State", "StreamsDep"]
 
 
 class State(BaseState):
     redis: Redis
     catalog: CatalogClient
+    streams: Streams
     settings: SyncSettings
 
 
@@ -35,6 +38,16 @@ async def _catalog(request: _Request) -> CatalogClient:
     return request.state["catalog"]
 
 
+async def _streams(request: _Request) -> Streams:
+    return request.state["streams"]
+
+
+async def _health(request: _Request) -> Health:
+    return request.state["health"]
+
+
 CatalogDep = Annotated[CatalogClient, Depends(_catalog)]
 RedisDep = Annotated[Redis, Depends(_redis)]
 SettingsDep = Annotated[SyncSettings, Depends(_settings)]
+StreamsDep = Annotated[Streams, Depends(_streams)]
+HealthDep = Annotated[Health, Depends(_health)]

@@ -35,6 +35,7 @@ __all__ = [
     "ProviderUnavailable",
     "Reject",
     "describe",
+    "is_partial",
     "known",
     "load",
 ]
@@ -62,6 +63,11 @@ def describe(name: str) -> dict[str, Any]:
     """The JSON Schema of what `ProviderConfig.options` may hold for this provider; {} if it has none."""
     options = _options(_find(name).load())
     return {} if options is None else msgspec.json.schema(options)
+
+
+def is_partial(provider: ExternalAPIProvider) -> bool:
+    """Whether a pass of this provider is of changes alone, so that a product that does not come is not gone."""
+    return getattr(provider, "partial", False) is True
 
 
 def _options(factory: Any) -> type[msgspec.Struct] | None:

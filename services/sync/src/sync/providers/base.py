@@ -9,6 +9,7 @@ ProviderError                    retryable = False
 """
 
 import asyncio
+import datetime
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -58,6 +59,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     options: Mapping[str, Any] = {}
     """What the provider has of its own: plain JSON, checked when the provider is built."""
+    since: datetime.datetime | None = None
+    """When the last complete pass began: a provider that can reads only what has changed since, and is `partial`."""
     secrets_folder: str | None = None
     """Where the files are that options may refer to for credentials."""
     files_folder: str | None = None

@@ -37,12 +37,13 @@ class DetailOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Details:
     """Fetches the details of a page's records, a few at a time."""
 
-    def __init__(self, options: DetailOptions, mapping: MappingOptions, client: JsonClient) -> None:
+    def __init__(self, options: DetailOptions, mapping: MappingOptions, client: JsonClient, base: httpx.URL) -> None:
         self._template = options.url
         self._concurrency = options.concurrency
         self._item = compiled(options.item, "detail.item")
         self._id = reader(mapping.external_id, "mapping.external_id")
         self._client = client
+        self._base = base
         if options.url.count("{id}") != 1:
             raise ProviderMisconfigured("options.detail.url: must hold {id} once.")
         try:
@@ -87,9 +88,8 @@ class Details:
         return record | detail
 
     def _url(self, external_id: str) -> httpx.URL:
-        base = self._client.url
-        url = same_origin(base, self._template.replace("{id}", quote(external_id, safe="")), "This address")
-        return completed(url, base)
+        url = same_origin(self._base, self._template.replace("{id}", quote(external_id, safe="")), "This address")
+        return completed(url, self._base)
 
 
 class _Group(asyncio.TaskGroup):

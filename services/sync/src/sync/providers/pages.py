@@ -86,6 +86,8 @@ class PagedProvider:
     """
 
     name: ClassVar[str]
+    partial = False
+    """Whether a pass is of changes since `config.since` alone."""
 
     def __init__(
         self, config: ProviderConfig, client: JsonClient, paging: Paging, read: Callable[[Any], Mapped]

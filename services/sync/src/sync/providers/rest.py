@@ -3,8 +3,10 @@
 `docs/providers.md` has an example of each.
 """
 
-from typing import Annotated, Any, ClassVar
+import datetime
+from typing import Annotated, Any, ClassVar, Literal
 
+import httpx
 import msgspec
 from msgspec import Meta
 
@@ -75,6 +77,15 @@ class NextURL(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     size_param: Param | None = None
 
 
+class Incremental(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What has changed since the last complete pass, by a parameter; not what is gone."""
+
+    param: Param
+    lag_seconds: Annotated[int, Meta(ge=0, le=604_800)] = 300
+    """So much earlier, for changes that the source shows late."""
+    format: Literal["iso", "unix"] = "iso"
+
+
 PAGING_KINDS = (NoPaging, Offset, PageNumber, Cursor, Link, NextURL)
 
 
@@ -90,6 +101,7 @@ class RestOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     headers: Annotated[dict[str, str], Meta(max_length=50)] = {}
     """Headers of every request, none of which is a credential."""
     detail: DetailOptions | None = None
+    incremental: Incremental | None = None
 
 
 class Rest(PagedProvider):
@@ -99,16 +111,23 @@ class Rest(PagedProvider):
     Options = RestOptions
 
     def __init__(self, config: ProviderConfig) -> None:
-        choices = {"paging.kind": kinds(*PAGING_KINDS), "auth.kind": kinds(*AUTH_KINDS)}
+        choices = {
+            "paging.kind": kinds(*PAGING_KINDS),
+            "auth.kind": kinds(*AUTH_KINDS),
+            "incremental.format": ("iso", "unix"),
+        }
         options = read(config.options, RestOptions, choices=choices, credentials=CREDENTIAL_OPTIONS)
         check_constants(options.headers, options.query)
+        base = _with_query(config, options)
+        since = _since(config, options.incremental)
         client = JsonClient(
-            msgspec.structs.replace(config, url=_with_query(config, options)),
+            msgspec.structs.replace(config, url=str(base.copy_merge_params(since) if since else base)),
             credentials(options.auth, config),
             options.headers,
         )
-        super().__init__(config, client, _paging(options, client), mapper(options.mapping, shown(client.url)))
-        self._details = Details(options.detail, options.mapping, client) if options.detail else None
+        super().__init__(config, client, _paging(options, client), mapper(options.mapping, shown(base)))
+        self._details = Details(options.detail, options.mapping, client, base) if options.detail else None
+        self.partial = bool(since)
 
     async def _map(self, records: list[Any]) -> list[Mapped]:
         if self._details is not None:
@@ -116,14 +135,24 @@ class Rest(PagedProvider):
         return await super()._map(records)
 
 
-def _with_query(config: ProviderConfig, options: RestOptions) -> str:
+def _since(config: ProviderConfig, options: Incremental | None) -> dict[str, str]:
+    """The parameter that asks for changes alone; none where everything is wanted."""
+    if options is None or config.since is None:
+        return {}
+    since = config.since.astimezone(datetime.UTC) - datetime.timedelta(seconds=options.lag_seconds)
+    if options.format == "unix":
+        return {options.param: str(int(since.timestamp()))}
+    return {options.param: since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _with_query(config: ProviderConfig, options: RestOptions) -> httpx.URL:
     """The address with the parameters of every request."""
     query = {
         name: resolve(value, config, f"query.{name[:100]}").reveal() if isinstance(value, Reference) else value
         for name, value in options.query.items()
     }
     url = parse_address(config.url)
-    return str(url.copy_merge_params(query) if query else url)
+    return url.copy_merge_params(query) if query else url
 
 
 def _paging(options: RestOptions, client: JsonClient) -> Paging:
