@@ -3,9 +3,11 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
@@ -229,12 +231,18 @@ class TestHistory:
 
 
 class TestEvents:
-    async def test_a_run_is_followed_to_its_end(self, admin: Admin, feed: Feed) -> None:
+    @pytest.fixture
+    async def streams(self, admin: Admin) -> AsyncIterator[httpx.AsyncClient]:
+        headers = admin.auth.admin | {"Accept": "text/event-stream"}
+        base_url = admin.client.base_url
+        async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60) as client:  # unchecked: streams
+            yield client
+
+    async def test_a_run_is_followed_to_its_end(self, admin: Admin, streams: httpx.AsyncClient, feed: Feed) -> None:
         feed.before = gate = Gate(at=100)
         run_id = (await admin.call("POST", "/sync/trigger", 202))["run_id"]
         seen: list[dict[str, Any]] = []
-        headers = admin.auth.admin | {"Accept": "text/event-stream"}
-        async with admin.client.stream("GET", f"/sync/runs/{run_id}/events", headers=headers, timeout=60) as answer:
+        async with streams.stream("GET", f"/sync/runs/{run_id}/events") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
@@ -246,16 +254,18 @@ class TestEvents:
         assert len(seen) > 1
         assert (await admin.call("GET", f"/sync/runs/{uuid4()}/events", 404))["status"] == 404
 
-    async def test_followers_are_limited(self, admin: Admin, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_followers_are_limited(
+        self, admin: Admin, streams: httpx.AsyncClient, feed: Feed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(Streams, "MOST", 1)
         feed.before = gate = Gate(at=100)
         path = f"/sync/runs/{(await admin.call('POST', '/sync/trigger', 202))['run_id']}/events"
-        async with admin.client.stream("GET", path, headers=admin.auth.admin, timeout=60) as answer:
+        async with streams.stream("GET", path) as answer:
             assert answer.status_code == 200
             refused = await admin.client.get(path, headers=admin.auth.admin)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         gate.opened.set()
         deadline = time.monotonic() + 60
-        while (await admin.client.get(path, headers=admin.auth.admin)).status_code == 503:
+        while (await streams.get(path)).status_code == 503:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)

@@ -107,16 +107,14 @@ async def get_diff(
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}, **problem_responses(401, 403, 404)},
 )
-async def follow_run(
-    run_id: UUID, _: CanSync, db: Db, health: HealthDep, streams: StreamsDep
-) -> StreamingResponse:
+async def follow_run(run_id: UUID, _: CanSync, db: Db, health: HealthDep, streams: StreamsDep) -> StreamingResponse:
     """Server-Sent Events: `run`, with the whole run, whenever it has changed, until it ends or waits for an admin.
 
     Ask with `Accept: text/event-stream`, which tells the gateway not to wait for the end.
     """
     await history.get_run(db, run_id)
     lines = streams.limited(events.follow(db, run_id, health))
-    return StreamingResponse(lines, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(lines, media_type="text/event-stream")
 
 
 @router.get(
