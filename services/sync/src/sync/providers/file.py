@@ -24,9 +24,9 @@ from sync.providers.expressions import Expression, compiled
 from sync.providers.lines import Broken, CSVRecords, JSONLines
 from sync.providers.mapping import MappingOptions, mapper
 from sync.providers.options import kinds, read
-from sync.providers.pages import as_page
+from sync.providers.pages import as_page, check_first
 from sync.providers.records import Mapped, reject
-from sync.providers.retries import LONGEST_PAUSE, TRIES, pause
+from sync.providers.retries import LONGEST_PAUSE, TRIES, pause, retried
 
 __all__ = ["File"]
 
@@ -95,12 +95,21 @@ class File:
 
     async def validate(self) -> None:
         """Read the first records; raises what `pages` would, and if none of the first five is a product."""
-        async with aclosing(self.pages()) as pages:
-            page = await anext(pages)
-        if page.rejects and not page.items:
-            raise ProviderAnswerInvalid(
-                f"None of the first {len(page.rejects)} records is a product ({page.rejects[0].reason})."
-            )
+        check_first([mapped for _, mapped in await self.first(5)])
+
+    async def first(self, count: int) -> list[tuple[Any, Mapped]]:
+        """The first records as they came, and what becomes of them."""
+        return await retried(self._config, lambda: self._first(count))
+
+    async def _first(self, count: int) -> list[tuple[Any, Mapped]]:
+        found = []
+        async with self._contents.opened() as opened, aclosing(self._records(opened.pieces)) as records:
+            async for record in records:
+                raw = record.beginning if isinstance(record, Broken) else record
+                found.append((raw, self._mapped(record)))
+                if len(found) == count:
+                    break
+        return found
 
     async def aclose(self) -> None:
         """Close the connections; may be called more than once."""

@@ -19,7 +19,7 @@ from sync.providers.base import (
 from sync.providers.http import Answer, JsonClient
 from sync.providers.records import Mapped
 
-__all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page"]
+__all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page", "check_first"]
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ class PagedProvider:
         while True:
             before = self._client.received
             answer = await self._paging.ask(at, self._config.page_size)
-            found = await self._map(self._paging.records(answer.value))
+            records = await self._expand(self._paging.records(answer.value))
+            found = [self._read(record) for record in records]
             after = self._after(at, answer, found, self._client.received - before)
             if found and hash(after.mark) in seen:
                 if at.total is None or at.records < at.total:
@@ -124,18 +125,21 @@ class PagedProvider:
 
     async def validate(self) -> None:
         """Read a few products; raises what `pages` would, and if none of the first five is a product."""
-        answer = await self._paging.ask(Place(self._paging.kind), min(5, self._config.page_size))
-        found = await self._map(self._paging.records(answer.value)[:5])
-        rejects = [each.reject for each in found if each.reject is not None]
-        if rejects and len(rejects) == len(found):
-            raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
+        check_first([mapped for _, mapped in await self.first(5)])
+
+    async def first(self, count: int) -> list[tuple[Any, Mapped]]:
+        """The first records as they came, and what becomes of them."""
+        answer = await self._paging.ask(Place(self._paging.kind), min(count, self._config.page_size))
+        records = await self._expand(self._paging.records(answer.value)[:count])
+        return [(record, self._read(record)) for record in records]
 
     async def aclose(self) -> None:
         """Close the connections; may be called more than once."""
         await self._client.aclose()
 
-    async def _map(self, records: list[Any]) -> list[Mapped]:
-        return [self._read(record) for record in records]
+    async def _expand(self, records: list[Any]) -> list[Any]:
+        """What else the source says of these records, for a provider that asks for it."""
+        return records
 
     def _after(self, at: Place, answer: Answer, found: list[Mapped], size: int) -> Place:
         mark = hashlib.sha256()
@@ -171,6 +175,13 @@ class PagedProvider:
             end = start + size
             within = msgspec.structs.replace(at, within=end).write() if end < len(found) else cursor
             yield as_page(found[start:end], within)
+
+
+def check_first(found: list[Mapped]) -> None:
+    """Raises if there are records, and none of them is a product."""
+    rejects = [each.reject for each in found if each.reject is not None]
+    if rejects and len(rejects) == len(found):
+        raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
 
 
 def as_page(found: list[Mapped], cursor: str | None) -> Page:

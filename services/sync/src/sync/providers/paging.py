@@ -11,7 +11,7 @@ from sync.providers.base import ProviderAnswerInvalid, ProviderPagingError
 from sync.providers.http import Answer, JsonClient
 from sync.providers.pages import MAX_TOKEN, Place
 
-__all__ = ["CursorPaging", "LinkPaging", "NextURLPaging", "OffsetPaging", "PageNumberPaging", "SinglePage"]
+__all__ = ["CursorPaging", "LinkPaging", "NextURLPaging", "OffsetPaging", "PageNumberPaging", "SinglePage", "next_link"]
 
 Find = Callable[[Any], Any]
 Records = Callable[[Any], list[Any]]
