@@ -198,7 +198,7 @@ class TestProposals:
     @settings(max_examples=300, deadline=None)
     @given(json_values)
     def test_whatever_is_proposed_is_valid(self, value: Any) -> None:
-        found = guessed(Answer(value, ""), httpx.URL("https://source.test/"))
+        found = guessed(Answer(value, httpx.Headers()), httpx.URL("https://source.test/"))
         if found:
             least = dict.fromkeys(("external_id", "name", "price", "category"), "x")
             options = found | {"mapping": least | found["mapping"]}

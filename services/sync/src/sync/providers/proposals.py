@@ -71,7 +71,7 @@ def guessed(answer: Answer, url: httpx.URL) -> dict[str, Any]:
     if not lists:
         return {}
     path, records = max(lists, key=lambda found: len(found[1]))
-    paging = {"kind": "link"} if next_link(answer.link) else _paging(answer.value, url)
+    paging = {"kind": "link"} if next_link(answer.headers) else _paging(answer.value, url)
     return {"items": path or "@", "paging": paging, "mapping": _mapping(records[0])}
 
 

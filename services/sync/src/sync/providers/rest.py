@@ -128,6 +128,8 @@ class Rest(PagedProvider):
         super().__init__(config, client, _paging(options, client), mapper(options.mapping, shown(base)))
         self._details = Details(options.detail, options.mapping, client, base) if options.detail else None
         self.partial = bool(since)
+        if options.detail or since:
+            self._condition = None
 
     async def _expand(self, records: list[Any]) -> list[Any]:
         return records if self._details is None else await self._details.merged(records)
