@@ -46,6 +46,7 @@ TRAFFIC = "tests/e2e/test_gateway_traffic.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
 REST, FILE = "tests/unit/sync/test_rest.py", "tests/unit/sync/test_file.py"
 GUARD, OPTIONS = "tests/unit/sync/test_provider_guard.py", "tests/unit/sync/test_provider_options.py"
+CONDITIONAL = "tests/unit/sync/test_provider_conditions.py"
 MAPPING = "tests/unit/sync/test_provider_mapping.py"
 
 GUARDS = [
@@ -262,6 +263,10 @@ GUARDS = [
         ("a record of a file has a size", "lines.py", "        if self._size > MAX_RECORD:\n", "        if False:\n", FILE),
         ("a line of a file has a size", "lines.py", "            self._skipping = True\n", "            pass\n", FILE),
         ("a file has a size", "contents.py", "                    if size > config.max_bytes:\n", "                    if False:\n", FILE),
+        ("other options have no validators", "conditions.py", 'config.validators.get("subject") == self._subject', "True", CONDITIONAL),
+        ("an unasked 304 is an error", "pages.py", "error.status == 304 and headers:", "error.status == 304:", CONDITIONAL),
+        ("what was continued has no validators", "pages.py", "condition = self._condition if first else None", "condition = self._condition", CONDITIONAL),
+        ("changes are not everything", "rest.py", "        self.partial = bool(since)\n", "        self.partial = False\n"),
         ("silence in a file has an end", "contents.py", "asyncio.timeout(self._config.timeout)", "asyncio.timeout(300)", FILE),
     ),
     *_guards(

@@ -134,6 +134,15 @@ class TestCSV:
         with pytest.raises(ProviderAnswerInvalid, match=match):
             await collect(mounted(tmp_path, "a.csv", content, format="csv"))
 
+    async def test_lines_that_cannot_be_read_are_rejects(self, tmp_path: Path) -> None:
+        content = f"sku,name,price\n1,a,1\n2,{'x' * 2_000_000},1\n3,a\rb,1\n4,d,1\n"
+        [page] = await collect(mounted(tmp_path, "a.csv", content, format="csv"))
+        assert ids([page]) == ["1", "4"]
+        assert [each.reason for each in page.rejects] == [
+            "record: must have at most 1000000 bytes",
+            "record: is not CSV",
+        ]
+
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.lists(st.text('ab",\n\r ;', max_size=6), min_size=3, max_size=3), max_size=6), st.integers(1, 9))
     def test_what_others_write_is_read(self, rows: list[list[str]], size: int) -> None:
@@ -304,6 +313,32 @@ class TestAddresses:
             assert ids(pages) == ["1", "2", "4", "5"]
             with pytest.raises(ProviderRefused, match="401"):
                 await collect(File(ProviderConfig(url=server("/feed.csv.gz"), options=options)))
+
+    async def test_a_token_is_renewed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SOURCE_A", "hush")
+        given = iter(["old", "new"])
+
+        def handler(asked: Asked) -> httpx.Response:
+            if asked.url.path == "/token":
+                return answer({"access_token": next(given)})
+            known = asked.headers.get("authorization") == "Bearer new"
+            return httpx.Response(200, content=CSV.encode()) if known else answer({}, status=401)
+
+        async with serving(handler) as server:
+            auth = {
+                "kind": "oauth2",
+                "token_url": server("/token"),
+                "client_id": "a",
+                "client_secret": {"env": "SOURCE_A"},
+            }
+            options = {"mapping": MAPPING, "format": "csv", "auth": auth}
+            assert ids(await collect(File(ProviderConfig(url=server("/feed"), options=options)))) == [
+                "1",
+                "2",
+                "4",
+                "5",
+            ]
+            assert [asked.url.path for asked in server.requests] == ["/token", "/feed", "/token", "/feed"]
 
     @pytest.mark.parametrize(
         "name",

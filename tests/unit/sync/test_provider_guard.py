@@ -179,6 +179,14 @@ class TestConnected:
         assert await ask("http://shop.test/") == {}
         assert tried == ["93.184.216.34", "1.1.1.1"]
 
+    async def test_a_resolver_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def never(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+        with pytest.raises(ProviderUnavailable, match=r"within 0\.05 s"):
+            await ask("http://shop.test/", timeout=0.05)
+
     async def test_a_name_that_nobody_knows(self) -> None:
         with pytest.raises(ProviderUnavailable, match="ConnectError"):
             await ask("http://nobody.invalid/")

@@ -169,7 +169,10 @@ class TestSecrets:
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("url", ["", "products", "file:///etc/passwd", "ftp://a.test/", "http://", "//a.test"])
+    @pytest.mark.parametrize(
+        "url",
+        ["", "products", "file:///etc/passwd", "ftp://a.test/", "http://", "//a.test", "http://a:b:c/"],
+    )
     def test_what_is_no_http_address(self, url: str) -> None:
         with pytest.raises(ProviderMisconfigured):
             JsonClient(ProviderConfig(url=url))

@@ -69,6 +69,8 @@ def test_prices(rule: Any, more: str, price: str) -> None:
         ({"path": "cost", "cast": "cents"}, '"cost": 19.99'),
         ({"path": "min(cost)"}, '"cost": 7'),
         ({"path": "sum(name)"}, ""),
+        ({"path": "to_number(name)"}, ""),
+        ({"path": "to_number(cost)"}, '"cost": [1]'),
         ({"path": "cost", "default": "none"}, ""),
     ],
 )

@@ -189,6 +189,12 @@ class TestCredentials:
         text = refusal(with_auth(kind="bearer", token=reference))
         assert text == "options.auth.token: must have either `env` or `file`."
 
+    def test_a_user_has_no_colon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SOURCE_A", f"{CANARY}:b")
+        reference = {"env": "SOURCE_A"}
+        text = refusal(with_auth(kind="basic", username=reference, password=reference))
+        assert text.startswith("options.auth.username: must not hold a colon")
+
     def test_files(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text(f"{CANARY}\n", "utf-8")
         config = ProviderConfig(url="https://source.test/", secrets_folder=str(tmp_path))

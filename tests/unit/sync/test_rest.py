@@ -239,6 +239,7 @@ class TestHostile:
             "http://169.254.169.254/latest",
             "//evil.test/",
             "https://127.0.0.1/",
+            "http://[",
             "http://user@127.0.0.2/",
             "file:///etc",
         ],

@@ -20,6 +20,7 @@ from sync.providers.base import (
     ProviderRefused,
     ProviderUnavailable,
     Reject,
+    SourceUnchanged,
 )
 
 __all__ = [
@@ -34,10 +35,12 @@ __all__ = [
     "ProviderRefused",
     "ProviderUnavailable",
     "Reject",
+    "SourceUnchanged",
     "describe",
     "is_partial",
     "known",
     "load",
+    "validators_of",
 ]
 
 GROUP = "products.providers"
@@ -68,6 +71,11 @@ def describe(name: str) -> dict[str, Any]:
 def is_partial(provider: ExternalAPIProvider) -> bool:
     """Whether a pass of this provider is of changes alone, so that a product that does not come is not gone."""
     return getattr(provider, "partial", False) is True
+
+
+def validators_of(provider: ExternalAPIProvider) -> dict[str, str]:
+    """What later passes may give as `ProviderConfig.validators`, once a pass is complete; {} if there is nothing."""
+    return dict(getattr(provider, "validators", {}))
 
 
 def _options(factory: Any) -> type[msgspec.Struct] | None:

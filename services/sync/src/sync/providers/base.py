@@ -33,6 +33,7 @@ __all__ = [
     "ProviderRefused",
     "ProviderUnavailable",
     "Reject",
+    "SourceUnchanged",
 ]
 
 
@@ -61,6 +62,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider has of its own: plain JSON, checked when the provider is built."""
     since: datetime.datetime | None = None
     """When the last complete pass began: a provider that can reads only what has changed since, and is `partial`."""
+    validators: Mapping[str, str] = {}
+    """What `validators_of` gave after the last complete pass: a source that has not changed is `SourceUnchanged`."""
     secrets_folder: str | None = None
     """Where the files are that options may refer to for credentials."""
     files_folder: str | None = None
@@ -87,6 +90,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the address, which may carry a key."""
         return f"ProviderConfig(page_size={self.page_size}, timeout={self.timeout})"
+
+
+class SourceUnchanged(Exception):
+    """The source says that nothing has changed since `config.validators`: no error, and nothing to read."""
 
 
 class ProviderError(Exception):
@@ -142,7 +149,8 @@ class ExternalAPIProvider(Protocol):
     def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
         """Every product from the start, or from after the page whose `next_cursor` this is.
 
-        Raises a `ProviderError`; a single bad record is a `Reject` on its page and never an error.
+        Raises a `ProviderError`, or `SourceUnchanged` where `config.validators` are given; a single bad record is a
+        `Reject` on its page and never an error.
         The same product may come twice. At least one page is yielded, empty if the source is.
         """
         ...

@@ -9,8 +9,15 @@ from typing import NamedTuple, Protocol
 import httpx
 
 from sync.providers.addresses import parse_address, shown
-from sync.providers.base import ProviderConfig, ProviderMisconfigured, ProviderPagingError, ProviderRefused
+from sync.providers.base import (
+    ProviderConfig,
+    ProviderMisconfigured,
+    ProviderPagingError,
+    ProviderRefused,
+    SourceUnchanged,
+)
 from sync.providers.bodies import PIECE, Unpacker
+from sync.providers.conditions import Condition
 from sync.providers.connection import Connection, raw_chunks
 from sync.providers.credentials import Auth, credentials
 from sync.providers.folders import NotInFolder, open_within
@@ -27,6 +34,7 @@ class Opened(NamedTuple):
     """A file that is being read. `identity` is another one when the file has changed, as far as one can know."""
 
     identity: str
+    validators: dict[str, str]
     pieces: AsyncGenerator[bytes, None]
 
 
@@ -36,7 +44,9 @@ class Contents(Protocol):
     base: str
     """What relative addresses in it are relative to; empty if to nothing."""
 
-    def opened(self) -> AbstractAsyncContextManager[Opened]: ...
+    def opened(self, *, if_changed: bool) -> AbstractAsyncContextManager[Opened]:
+        """The file; raises `SourceUnchanged` if it is as in the last complete pass, where that is asked."""
+        ...
 
     async def aclose(self) -> None: ...
 
@@ -59,33 +69,41 @@ class _Fetched:
         self._url = parse_address(config.url)
         self._credentials = credentials(auth, config)
         self._connection = Connection(config, self._url)
+        self._condition = Condition(config)
         self.base = shown(self._url)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Opened]:
+    async def opened(self, *, if_changed: bool) -> AsyncIterator[Opened]:
+        condition = self._condition.headers() if if_changed else {}
         async with AsyncExitStack() as stack:
+            request = await self._request(condition)
             try:
-                response = await stack.enter_async_context(self._connection.send(await self._request(), None))
+                response = await stack.enter_async_context(self._connection.send(request, None))
             except ProviderRefused as error:
+                if error.status == 304 and condition:
+                    raise SourceUnchanged from None
                 if error.status != 401 or self._credentials is None or not self._credentials.renew():
                     raise
-                response = await stack.enter_async_context(self._connection.send(await self._request(), None))
+                request = await self._request(condition)
+                response = await stack.enter_async_context(self._connection.send(request, None))
             yield self._opened(response)
 
     async def aclose(self) -> None:
         await self._connection.aclose()
 
-    async def _request(self) -> httpx.Request:
+    async def _request(self, condition: Mapping[str, str]) -> httpx.Request:
         found: Mapping[str, str] = {}
         if self._credentials is not None:
             found = await self._credentials.headers(self._connection)
-        return self._connection.request(self._url, {"Accept": "*/*", **found})
+        return self._connection.request(self._url, {"Accept": "*/*", **condition, **found})
 
     def _opened(self, response: httpx.Response) -> Opened:
         headers = response.headers
-        identity = headers.get("etag") or headers.get("last-modified") or ""
+        identity = headers.get("etag") or headers.get("last-modified") or headers.get("content-length") or ""
         unpacker = Unpacker(encoding_of(response), self.base, members=MAX_MEMBERS)
-        return Opened(identity, _unpacked(self._chunks(response), unpacker, self._config, self.base))
+        return Opened(
+            identity, self._condition.of(headers), _unpacked(self._chunks(response), unpacker, self._config, self.base)
+        )
 
     async def _chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """A large file takes its time; what has a limit is the wait for the next part of it."""
@@ -106,6 +124,7 @@ class _Mounted:
 
     def __init__(self, config: ProviderConfig, folder: str, name: str) -> None:
         self._config = config
+        self._condition = Condition(config)
         self._folder = folder
         self._name = name
         try:
@@ -114,7 +133,7 @@ class _Mounted:
             raise ProviderMisconfigured(f"The file {name[:100]!r} {error}.") from None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Opened]:
+    async def opened(self, *, if_changed: bool) -> AsyncIterator[Opened]:
         try:
             file = open_within(self._folder, self._name)
         except NotInFolder as error:
@@ -129,7 +148,11 @@ class _Mounted:
             where = f"The file {self._name}"
             unpacker = Unpacker("identity", where)
             identity = f"{state.st_size}-{state.st_mtime_ns}"
-            yield Opened(identity, _unpacked(chunks(), unpacker, self._config, where))
+            if if_changed and self._condition.is_met_by(identity):
+                raise SourceUnchanged
+            yield Opened(
+                identity, self._condition.of({"etag": identity}), _unpacked(chunks(), unpacker, self._config, where)
+            )
 
     async def aclose(self) -> None:
         """There is nothing to close."""

@@ -75,8 +75,13 @@ def credentials(auth: Auth, config: ProviderConfig) -> Credentials | None:
             token = resolve(auth.token, config, "auth.token")
             return _Fixed("Authorization", Secret(f"Bearer {token.reveal()}"))
         case BasicAuth():
-            pair = (resolve(it, config, f"auth.{name}") for name, it in _pair(auth))
-            encoded = base64.b64encode(":".join(it.reveal() for it in pair).encode()).decode()
+            username = resolve(auth.username, config, "auth.username").reveal()
+            if ":" in username:
+                raise ProviderMisconfigured(
+                    "options.auth.username: must not hold a colon, where the password would begin."
+                )
+            pair = f"{username}:{resolve(auth.password, config, 'auth.password').reveal()}"
+            encoded = base64.b64encode(pair.encode()).decode()
             return _Fixed("Authorization", Secret(f"Basic {encoded}"))
         case OAuth2():
             return _ClientCredentials(auth, config)
@@ -103,10 +108,6 @@ def _check_name(name: str, option: str) -> None:
 
 def _is_secret(name: str) -> bool:
     return _SECRET.search(re.sub(r"[-_.]", "", name[:200].lower())) is not None
-
-
-def _pair(auth: BasicAuth) -> tuple[tuple[str, Reference], tuple[str, Reference]]:
-    return ("username", auth.username), ("password", auth.password)
 
 
 class _Fixed:

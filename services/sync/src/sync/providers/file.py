@@ -24,9 +24,9 @@ from sync.providers.expressions import Expression, compiled
 from sync.providers.lines import Broken, CSVRecords, JSONLines
 from sync.providers.mapping import MappingOptions, mapper
 from sync.providers.options import kinds, read
-from sync.providers.pages import as_page
+from sync.providers.pages import as_page, check_first
 from sync.providers.records import Mapped, reject
-from sync.providers.retries import LONGEST_PAUSE, TRIES, pause
+from sync.providers.retries import LONGEST_PAUSE, TRIES, pause, retried
 
 __all__ = ["File"]
 
@@ -72,6 +72,8 @@ class File:
         }
         self._options = read(config.options, FileOptions, choices=choices, credentials=CREDENTIAL_OPTIONS)
         self._config = config
+        self.validators: dict[str, str] = {}
+        """After a complete pass from the start."""
         self._items = compiled(self._options.items, "items")
         self._contents = contents(config, self._options.auth)
         self._map = mapper(self._options.mapping, self._contents.base)
@@ -95,12 +97,22 @@ class File:
 
     async def validate(self) -> None:
         """Read the first records; raises what `pages` would, and if none of the first five is a product."""
-        async with aclosing(self.pages()) as pages:
-            page = await anext(pages)
-        if page.rejects and not page.items:
-            raise ProviderAnswerInvalid(
-                f"None of the first {len(page.rejects)} records is a product ({page.rejects[0].reason})."
-            )
+        check_first([mapped for _, mapped in await self.first(5)])
+
+    async def first(self, count: int) -> list[tuple[Any, Mapped]]:
+        """The first records as they came, and what becomes of them."""
+        return await retried(self._config, lambda: self._first(count))
+
+    async def _first(self, count: int) -> list[tuple[Any, Mapped]]:
+        found = []
+        contents = self._contents.opened(if_changed=False)
+        async with contents as opened, aclosing(self._records(opened.pieces)) as records:
+            async for record in records:
+                raw = record.beginning if isinstance(record, Broken) else record
+                found.append((raw, self._mapped(record)))
+                if len(found) == count:
+                    break
+        return found
 
     async def aclose(self) -> None:
         """Close the connections; may be called more than once."""
@@ -108,7 +120,8 @@ class File:
 
     async def _read(self, at: "_Cursor") -> AsyncGenerator[tuple[Page, "_Cursor"], None]:
         """The pages after `at`, each with the place after it."""
-        async with self._contents.opened() as opened, aclosing(self._records(opened.pieces)) as records:
+        contents = self._contents.opened(if_changed=not at.records)
+        async with contents as opened, aclosing(self._records(opened.pieces)) as records:
             here = _Cursor.of(opened.identity)
             if at.records and at.mark != here.mark:
                 raise ProviderPagingError("The file has changed since this pass began: start it anew.")
@@ -124,6 +137,8 @@ class File:
                     batch.append(self._mapped(record))
             if here.records < at.records:
                 raise ProviderPagingError("The file has become shorter since this pass began: start it anew.")
+            # A pass that was continued has read parts of it that nobody compares.
+            self.validators = opened.validators if not at.records else {}
             yield as_page(batch, None), here
 
     async def _records(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[Any, None]:

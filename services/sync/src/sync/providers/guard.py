@@ -89,5 +89,5 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
     """httpx's own transport over public addresses. It uses no proxy, which would choose the address itself."""
 
     def __init__(self) -> None:
-        super().__init__(trust_env=False)
+        super().__init__()
         self._pool._network_backend = _PublicNetwork()

@@ -19,10 +19,10 @@ __all__ = ["Answer", "Credentials", "JsonClient", "encoding_of", "fetch", "parse
 
 
 class Answer(NamedTuple):
-    """What a source answered: the parsed body, and the Link header."""
+    """What a source answered: the parsed body, and the headers."""
 
     value: Any
-    link: str
+    headers: httpx.Headers
 
 
 class Credentials(Protocol):
@@ -83,18 +83,20 @@ class JsonClient:
 
     async def _ask_once(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
         request = self._connection.request(url, headers)
-        body, link = await fetch(self._connection, request, self._config.timeout, self._config.max_page_bytes)
+        body, received = await fetch(self._connection, request, self._config.timeout, self._config.max_page_bytes)
         self.received += len(body)
-        return Answer(parse(body, shown(self.url)), link)
+        return Answer(parse(body, shown(self.url)), received)
 
 
-async def fetch(connection: Connection, request: httpx.Request, seconds: float, limit: int) -> tuple[bytes, str]:
-    """Body and Link header of a successful answer that came whole within this time."""
+async def fetch(
+    connection: Connection, request: httpx.Request, seconds: float, limit: int
+) -> tuple[bytes, httpx.Headers]:
+    """Body and headers of a successful answer that came whole within this time."""
     async with connection.send(request, seconds) as response:
         body = Body(encoding_of(response), limit, shown(request.url))
         async for chunk in raw_chunks(response):
             body.feed(chunk)
-        return body.finish(), response.headers.get("link", "")
+        return body.finish(), response.headers
 
 
 def encoding_of(response: httpx.Response) -> str:

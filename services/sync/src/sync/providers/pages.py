@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
@@ -15,11 +15,14 @@ from sync.providers.base import (
     ProviderConfig,
     ProviderMisconfigured,
     ProviderPagingError,
+    ProviderRefused,
+    SourceUnchanged,
 )
+from sync.providers.conditions import Condition
 from sync.providers.http import Answer, JsonClient
 from sync.providers.records import Mapped
 
-__all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page"]
+__all__ = ["MAX_TOKEN", "PagedProvider", "Paging", "Place", "as_page", "check_first"]
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +65,8 @@ class Paging(Protocol):
 
     kind: str
 
-    async def ask(self, at: Place, size: int) -> Answer:
-        """The answer at this place; `size` records are wanted."""
+    async def ask(self, at: Place, size: int, headers: Mapping[str, str]) -> Answer:
+        """The answer at this place, asked for with these headers; `size` records are wanted."""
         ...
 
     def records(self, answer: Any) -> list[Any]:
@@ -96,6 +99,9 @@ class PagedProvider:
         self._client = client
         self._paging = paging
         self._read = read
+        self._condition = Condition(config) if paging.kind == "none" else None
+        self.validators: dict[str, str] = {}
+        """Of a source that is one answer, after a complete pass from the start."""
 
     async def pages(self, cursor: str | None = None) -> AsyncIterator[Page]:
         """Every product, `page_size` at a time; see `ExternalAPIProvider`."""
@@ -103,8 +109,9 @@ class PagedProvider:
         seen = {hash(at.mark), hash(at.token)}
         while True:
             before = self._client.received
-            answer = await self._paging.ask(at, self._config.page_size)
-            found = await self._map(self._paging.records(answer.value))
+            answer = await self._ask(at, first=cursor is None)
+            records = await self._expand(self._paging.records(answer.value))
+            found = [self._read(record) for record in records]
             after = self._after(at, answer, found, self._client.received - before)
             if found and hash(after.mark) in seen:
                 if at.total is None or at.records < at.total:
@@ -124,18 +131,35 @@ class PagedProvider:
 
     async def validate(self) -> None:
         """Read a few products; raises what `pages` would, and if none of the first five is a product."""
-        answer = await self._paging.ask(Place(self._paging.kind), min(5, self._config.page_size))
-        found = await self._map(self._paging.records(answer.value)[:5])
-        rejects = [each.reject for each in found if each.reject is not None]
-        if rejects and len(rejects) == len(found):
-            raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
+        check_first([mapped for _, mapped in await self.first(5)])
+
+    async def first(self, count: int) -> list[tuple[Any, Mapped]]:
+        """The first records as they came, and what becomes of them."""
+        answer = await self._paging.ask(Place(self._paging.kind), min(count, self._config.page_size), {})
+        records = await self._expand(self._paging.records(answer.value)[:count])
+        return [(record, self._read(record)) for record in records]
+
+    async def _ask(self, at: Place, *, first: bool) -> Answer:
+        """The answer at this place; one that is all of a source is asked for if it has changed."""
+        condition = self._condition if first else None
+        headers = condition.headers() if condition is not None else {}
+        try:
+            answer = await self._paging.ask(at, self._config.page_size, headers)
+        except ProviderRefused as error:
+            if error.status == 304 and headers:
+                raise SourceUnchanged from None
+            raise
+        if condition is not None:
+            self.validators = condition.of(answer.headers)
+        return answer
 
     async def aclose(self) -> None:
         """Close the connections; may be called more than once."""
         await self._client.aclose()
 
-    async def _map(self, records: list[Any]) -> list[Mapped]:
-        return [self._read(record) for record in records]
+    async def _expand(self, records: list[Any]) -> list[Any]:
+        """What else the source says of these records, for a provider that asks for it."""
+        return records
 
     def _after(self, at: Place, answer: Answer, found: list[Mapped], size: int) -> Place:
         mark = hashlib.sha256()
@@ -171,6 +195,13 @@ class PagedProvider:
             end = start + size
             within = msgspec.structs.replace(at, within=end).write() if end < len(found) else cursor
             yield as_page(found[start:end], within)
+
+
+def check_first(found: list[Mapped]) -> None:
+    """Raises if there are records, and none of them is a product."""
+    rejects = [each.reject for each in found if each.reject is not None]
+    if rejects and len(rejects) == len(found):
+        raise ProviderAnswerInvalid(f"None of the first {len(found)} records is a product ({rejects[0].reason}).")
 
 
 def as_page(found: list[Mapped], cursor: str | None) -> Page:

@@ -1,9 +1,10 @@
 """The ways in which APIs page, each a `Paging`. What is found in an answer is found by functions."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx
 import msgspec
 
 from sync.providers.addresses import completed, same_origin
@@ -11,7 +12,7 @@ from sync.providers.base import ProviderAnswerInvalid, ProviderPagingError
 from sync.providers.http import Answer, JsonClient
 from sync.providers.pages import MAX_TOKEN, Place
 
-__all__ = ["CursorPaging", "LinkPaging", "NextURLPaging", "OffsetPaging", "PageNumberPaging", "SinglePage"]
+__all__ = ["CursorPaging", "LinkPaging", "NextURLPaging", "OffsetPaging", "PageNumberPaging", "SinglePage", "next_link"]
 
 Find = Callable[[Any], Any]
 Records = Callable[[Any], list[Any]]
@@ -32,8 +33,8 @@ class SinglePage:
         self._records = records
         self._total = total
 
-    async def ask(self, at: Place, size: int) -> Answer:
-        return await self._client.ask(self._client.url.copy_merge_params(self._params(at, size)))
+    async def ask(self, at: Place, size: int, headers: Mapping[str, str]) -> Answer:
+        return await self._client.ask(self._client.url.copy_merge_params(self._params(at, size)), headers)
 
     def records(self, answer: Any) -> list[Any]:
         return self._records(answer)
@@ -145,12 +146,13 @@ class NextURLPaging(SinglePage):
         self._next = following
         self._size_param = size_param
 
-    async def ask(self, at: Place, size: int) -> Answer:
+    async def ask(self, at: Place, size: int, headers: Mapping[str, str]) -> Answer:
         base = self._client.url
         if not at.token:
-            return await self._client.ask(base.copy_merge_params({self._size_param: size} if self._size_param else {}))
+            sized: Params = {self._size_param: size} if self._size_param else {}
+            return await self._client.ask(base.copy_merge_params(sized), headers)
         url = same_origin(base, at.token, "The address of the next page")
-        return await self._client.ask(completed(url, base))
+        return await self._client.ask(completed(url, base), headers)
 
     def following(self, at: Place, after: Place, answer: Answer, count: int, size: int) -> Place | None:
         found = _token(self._found(answer))
@@ -177,12 +179,12 @@ class LinkPaging(NextURLPaging):
         super().__init__(client, records, lambda _: None, size_param)
 
     def _found(self, answer: Answer) -> Any:
-        return next_link(answer.link)
+        return next_link(answer.headers)
 
 
-def next_link(header: str) -> str | None:
-    """The target of the first link of a Link header that has rel=next."""
-    for target, params in _LINK.findall(header[:16_384]):
+def next_link(headers: httpx.Headers) -> str | None:
+    """The target of the first link of the Link headers that has rel=next."""
+    for target, params in _LINK.findall(headers.get("link", "")[:16_384]):
         found = _REL.search(params)
         if found and "next" in (found[1] or found[2] or "").lower().split():
             return str(target)

@@ -31,6 +31,7 @@ __all__ = [
     "parse_url",
     "read_record",
     "reject",
+    "shortened",
 ]
 
 # Twelve digits hold the highest price; a longer text is refused before Decimal has to read it.
@@ -210,11 +211,11 @@ def _reject(record: object, reason: str, identify: Callable[[Any], object]) -> R
         external_id = parse_id(identify(record)) if isinstance(record, dict) else None
     except InvalidRecord:
         external_id = None
-    payload = json.dumps(_brief(record, depth=0), default=str)
+    payload = json.dumps(shortened(record), default=str)
     return Reject(external_id=external_id, reason=reason, payload=payload[:MAX_PAYLOAD])
 
 
-def _brief(value: object, *, depth: int) -> object:
+def shortened(value: object, *, depth: int = 0) -> object:
     """The value with long texts and lists shortened and deep parts left out, so that it is small."""
     if isinstance(value, str):
         return value if len(value) <= 120 else value[:120] + "..."
@@ -225,5 +226,5 @@ def _brief(value: object, *, depth: int) -> object:
     if depth == 3:
         return "..."
     if isinstance(value, list):
-        return [_brief(item, depth=depth + 1) for item in value[:8]]
-    return {str(key)[:60]: _brief(item, depth=depth + 1) for key, item in list(value.items())[:40]}
+        return [shortened(item, depth=depth + 1) for item in value[:8]]
+    return {str(key)[:60]: shortened(item, depth=depth + 1) for key, item in list(value.items())[:40]}

@@ -27,11 +27,11 @@ from sync.providers.mapping import MappingOptions, Path, mapper
 from sync.providers.options import kinds, read
 from sync.providers.pages import PagedProvider, Paging
 from sync.providers.paging import CursorPaging, LinkPaging, NextURLPaging, OffsetPaging, PageNumberPaging, SinglePage
-from sync.providers.records import Mapped
 from sync.providers.secrets import Reference, resolve
 
-__all__ = ["Rest"]
+__all__ = ["Query", "Rest", "with_query"]
 
+Query = Annotated[dict[str, str | int | Reference], Meta(max_length=50)]
 Param = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
@@ -96,7 +96,7 @@ class RestOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     items: Annotated[str, Meta(max_length=500, description="JMESPath of the list of records.")] = "@"
     paging: NoPaging | Offset | PageNumber | Cursor | Link | NextURL = NoPaging()
     auth: Auth = NoAuth()
-    query: Annotated[dict[str, str | int | Reference], Meta(max_length=50)] = {}
+    query: Query = {}
     """Parameters of every request."""
     headers: Annotated[dict[str, str], Meta(max_length=50)] = {}
     """Headers of every request, none of which is a credential."""
@@ -118,7 +118,7 @@ class Rest(PagedProvider):
         }
         options = read(config.options, RestOptions, choices=choices, credentials=CREDENTIAL_OPTIONS)
         check_constants(options.headers, options.query)
-        base = _with_query(config, options)
+        base = with_query(config, options.query)
         since = _since(config, options.incremental)
         client = JsonClient(
             msgspec.structs.replace(config, url=str(base.copy_merge_params(since) if since else base)),
@@ -128,11 +128,11 @@ class Rest(PagedProvider):
         super().__init__(config, client, _paging(options, client), mapper(options.mapping, shown(base)))
         self._details = Details(options.detail, options.mapping, client, base) if options.detail else None
         self.partial = bool(since)
+        if options.detail or since:
+            self._condition = None
 
-    async def _map(self, records: list[Any]) -> list[Mapped]:
-        if self._details is not None:
-            records = await self._details.merged(records)
-        return await super()._map(records)
+    async def _expand(self, records: list[Any]) -> list[Any]:
+        return records if self._details is None else await self._details.merged(records)
 
 
 def _since(config: ProviderConfig, options: Incremental | None) -> dict[str, str]:
@@ -145,11 +145,11 @@ def _since(config: ProviderConfig, options: Incremental | None) -> dict[str, str
     return {options.param: since.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def _with_query(config: ProviderConfig, options: RestOptions) -> httpx.URL:
+def with_query(config: ProviderConfig, options: Query) -> httpx.URL:
     """The address with the parameters of every request."""
     query = {
         name: resolve(value, config, f"query.{name[:100]}").reveal() if isinstance(value, Reference) else value
-        for name, value in options.query.items()
+        for name, value in options.items()
     }
     url = parse_address(config.url)
     return url.copy_merge_params(query) if query else url
