@@ -9,7 +9,7 @@ from alembic import command
 from common import migrations
 from stack.servers.postgres import PostgresServer
 
-# As release 0.4.0 writes them.
+# As the release before writes them.
 OPEN = "INSERT INTO catalog.imports (source, run_id, fence) VALUES ('shop', %s, 1)"
 STAGE = """
     COPY catalog.import_rows (source, external_id, name, description, price, currency, category, brand, sku, stock,

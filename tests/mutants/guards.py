@@ -172,7 +172,7 @@ GUARDS = [
         ("a conflict is told before it is met", "run_reads.py", " AND p.version IS DISTINCT FROM c.version", " AND false"),
         ("what a reverted run created stays deleted", "writes.py", "WHEN 'created' THEN 'deleted'", "WHEN 'created' THEN 'removed'"),
         ("a run of another source is not reverted", "steps.py", " or of.source != source", ""),
-        ("a plan changes nothing", "steps.py", "piece.last is not None and not planning:", "piece.last is not None:"),
+        ("a plan changes nothing", "steps.py", "plan=planning", "plan=False"),
         ("a rejected record is not missing", "differences.py", " AND r.external_id = p.external_id\n", " AND false\n", MISSING),
         ("what is marked is not marked again", "differences.py", " AND (%(kind)s = 'removed' OR p.missing_since IS NULL)", "", MISSING),
         ("sync knows its own tombstones", "writes.py", "removed_at = CASE WHEN c.kind = 'removed' THEN now() WHEN", "removed_at = CASE WHEN", MISSING),

@@ -146,10 +146,12 @@ async def test_a_merge_touches_its_own_source_alone(
 ) -> None:
     """Two sources with the same ids, whose runs stage and merge in between one another."""
     shop, store = (Importer(catalog, auth_process, source=name) for name in ("shop", "store"))
-    for importer, price in ((shop, 1), (store, 2)):
+    for importer in (shop, store):
         await importer.open()
-        items = [item(str(n), price=price) for n in range(3)]
-        assert (await importer.stage(None, None, items)).status_code == 200
+    for after, cursor, numbers in ((None, "p2", (0, 1)), ("p2", None, (2,))):
+        for importer, price in ((shop, 1), (store, 2)):
+            items = [item(str(n), price=price) for n in numbers]
+            assert (await importer.stage(after, cursor, items)).status_code == 200
     assert (await shop.merge()).json() == counts(created=3)
     assert await rows(catalog_settings, "source, price") == [("shop", Decimal(1))] * 3
     assert (await store.merge()).json() == counts(created=3)

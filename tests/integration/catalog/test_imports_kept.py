@@ -140,6 +140,8 @@ async def test_after_a_crash_of_postgresql_nothing_is_merged_of_half_a_pass(
         for answer in (late, await complete.step("apply", missing="remove"), await complete.step("compare")):
             assert answer.status_code == 409, answer.text
             assert answer.json()["fence"] == 1
+        planned.fence = 2
+        assert (await planned.open()).json()["complete"] is True
         assert await planned.done("apply", planned=True) == counts(updated=2)
         assert await ended.done("apply") == counts(updated=2)
         for run in (staging, complete):

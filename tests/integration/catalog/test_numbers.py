@@ -120,7 +120,7 @@ class TestImported:
         edited = await put(catalog, auth_process, path, read.text.replace("999.99", "899.99"))
         assert edited.json()["pinned"] == ["price"]
         assert rating(edited) == Decimal(number)
-        assert await imported(catalog, auth_process, number) == counts(unchanged=1)
+        assert await imported(catalog, auth_process, number) == counts(pinned=1)
 
 
 @pytest.mark.parametrize("number", ["2.56", "0.1"])
