@@ -14,7 +14,7 @@ from common.postgres import Postgres
 from common.web.app import Service, create_app
 from common.web.jwks import JWKSClient
 from common.web.tokens import TokenVerifier
-from sync import history, routes, run_routes, runs, source_routes
+from sync import decision_routes, history, routes, run_routes, runs, source_routes
 from sync.catalog import CatalogClient
 from sync.events import Streams
 from sync.schemas import SyncHealthReport
@@ -22,6 +22,8 @@ from sync.settings import SyncSettings
 from sync.state import State
 
 __all__ = ["build"]
+
+ROUTERS = [routes.router, run_routes.router, decision_routes.router, source_routes.router]
 
 
 def build(settings: SyncSettings) -> Service:
@@ -31,8 +33,6 @@ def build(settings: SyncSettings) -> Service:
     # To load the certificates of all authorities takes 25 ms; without TLS there is nothing to verify.
     secure = any(url.startswith("https:") for url in (settings.auth_url, settings.catalog_url))
     http = httpx.AsyncClient(verify=secure, trust_env=False)
-    # A client waits for the answer, so nothing is tried again.
-    catalog = CatalogClient(settings, http, retry_seconds=0)
     keys = JWKSClient(settings.auth_url, http)
     critical = {"postgres": postgres_check(db, "sync"), "keys": keys.check}
 
@@ -48,15 +48,12 @@ def build(settings: SyncSettings) -> Service:
         async with http:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
-            yield {
-                "db": db,
-                "redis": redis,
-                "catalog": catalog,
-                "streams": Streams(),
-                "tokens": TokenVerifier(keys),
-                "health": checks,
-                "settings": settings,
-            }
+            # Clients wait for its answers, so nothing is tried again.
+            catalog = CatalogClient(settings, http, retry_seconds=0)
+            yield State(
+                db=db, redis=redis, catalog=catalog, streams=Streams(), tokens=TokenVerifier(keys), health=checks,
+                settings=settings,
+            )  # fmt: skip
             prefetch.cancel()
             await redis.aclose()
             await db.close()
@@ -64,7 +61,7 @@ def build(settings: SyncSettings) -> Service:
     return create_app(
         "sync",
         settings,
-        [routes.router, run_routes.router, source_routes.router],
+        ROUTERS,
         lifespan,
         checks,
         health_report=SyncHealthReport,
