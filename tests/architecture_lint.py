@@ -52,6 +52,7 @@ RAW_SQL = {
     ("sync", "leases.py"),
     ("catalog", "differences.py"),
     ("catalog", "writes.py"),
+    ("sync", "retention.py"),
     ("sync", "runs.py"),
     ("sync", "sources.py"),
     ("sync", "stalled.py"),

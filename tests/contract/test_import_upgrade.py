@@ -12,8 +12,7 @@ from stack.servers.postgres import PostgresServer
 # As the release before writes them.
 OPEN = "INSERT INTO catalog.imports (source, run_id, fence) VALUES ('shop', %s, 1)"
 STAGE = """
-    COPY catalog.import_rows (source, external_id, name, description, price, currency, category, brand, sku, stock,
-        image_url, attributes) FROM STDIN
+    COPY catalog.import_rows (source, external_id, name, description, price, currency, category, attributes) FROM STDIN
 """
 REJECT = "COPY catalog.import_rejects (source, run_id, external_id, reason, payload) FROM STDIN"
 ADVANCE = "UPDATE catalog.imports SET cursor = NULL, complete = true, staged = 2, rejected = 1 WHERE source = 'shop'"
@@ -54,4 +53,4 @@ def test_what_is_staged_survives_the_upgrade_and_the_release_before_goes_on(cata
 
 def stage(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
     with connection.cursor().copy(STAGE) as copy:
-        copy.write_row(("shop", name, name, "", 1, "USD", "things", None, None, None, None, "{}"))
+        copy.write_row(("shop", name, name, "", 1, "USD", "things", "{}"))

@@ -30,7 +30,7 @@ def test_one_trace_from_trigger_to_merge() -> None:
             triggers = [it for it in receiver.spans if it.name == "POST /sync/trigger"]
             spans = [it for it in receiver.spans if triggers and it.trace == triggers[-1].trace]
             names = {it.name for it in spans}
-            merged = any(it.name.startswith("POST /internal/imports/") and it.name.endswith("/merge") for it in spans)
+            merged = any(it.name.startswith("POST /internal/imports/") and it.name.endswith("/apply") for it in spans)
             # Each process sends its own spans, in any order.
             arrived = services <= {it.service for it in spans} and {it.parent for it in spans} <= {
                 "",

@@ -44,6 +44,7 @@ STARTUP, TOKENS = "tests/integration/common/test_startup.py", "tests/unit/common
 FORWARDED, GATEWAY = "tests/unit/common/test_forwarded.py", "tests/e2e/test_gateway.py"
 TRAFFIC = "tests/e2e/test_gateway_traffic.py"
 RUNS, SCHEDULER = "tests/integration/sync/test_runs.py", "tests/integration/sync/test_scheduler.py"
+DECISIONS, SOURCES_API = "tests/integration/sync/test_decisions.py", "tests/integration/sync/test_sources.py"
 REST, FILE = "tests/unit/sync/test_rest.py", "tests/unit/sync/test_file.py"
 GUARD, OPTIONS = "tests/unit/sync/test_provider_guard.py", "tests/unit/sync/test_provider_options.py"
 CONDITIONAL = "tests/unit/sync/test_provider_conditions.py"
@@ -213,16 +214,29 @@ GUARDS = [
     ),
     *_guards(
         SYNC, RUNS,
-        ("a run is taken from silent workers only", "runs.py", "(state = 'queued' OR (state = 'running' AND lease_until < now()))", "state IN ('queued', 'running')"),
-        ("a worker takes runs of its own source alone", "runs.py", "            WHERE id = %s AND (name, provider, url) = (%s, %s, %s)\n", "            WHERE id = %s AND (%s::text, %s::text, %s::text) IS NOT NULL\n"),
-        ("a run of another address is not swept", "stalled.py", "        WHERE {_STALLED} AND (name, provider, url) = (%s, %s, %s)\n", "        WHERE {_STALLED} AND (%s::text, %s::text, %s::text) IS NOT NULL\n"),
-        ("an active run keeps its address", "runs.py", "SELECT FROM sync.runs WHERE runs.source = excluded.name AND state IN", "SELECT FROM sync.runs WHERE runs.source IS NULL AND state IN"),
-        ("a fence is raised by who has the lease", "runs.py", "FROM sync.runs WHERE id = %s AND fence = %s AND state = 'running' FOR UPDATE\n", "FROM sync.runs WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state = 'running' FOR UPDATE\n", "tests/integration/sync/test_runner.py"),
-        ("a run goes on above catalog's fence", "runs.py", "SET fence = greatest(sources.fence, %s)", "SET fence = greatest(sources.fence, 0 * %s)", "tests/integration/sync/test_runner.py"),
+        ("a run is taken from silent workers only", "leases.py", "(state = 'queued' OR (state IN ('running', 'applying') AND lease_until < now()))", "state IN ('queued', 'running', 'applying')"),
+        ("a worker takes runs of its own source alone", "leases.py", "(managed_by = 'api' OR (name, provider, url) = (%s, %s, %s))", "(%s::text, %s::text, %s::text) IS NOT NULL"),
+        ("a run of another address is not swept", "stalled.py", "(managed_by = 'api' OR (name, provider, url) = (%s, %s, %s))", "(%s::text, %s::text, %s::text) IS NOT NULL"),
+        ("a source keeps the address that its products came from", "sources.py", "FROM sync.runs WHERE source = sources.name\n", "FROM sync.runs WHERE source IS NULL\n", SOURCES_API),
+        ("a moved source is not synced", "source_changes.py", "    if name == settings.source and row.has_moved(settings):\n", "    if False:\n", SOURCES_API),
+        ("another shop has products of its own", "source_changes.py", "    return _free_label(row.name, await sources.list_all(db, deleted=True))\n", "    return row.label\n", SOURCES_API),
+        ("a patch keeps what it does not name", "source_changes.py", "            merged[name] = merge_patch(merged.get(name), value)\n", "            merged[name] = value\n", SOURCES_API),
+        ("the environment keeps its own", "source_changes.py", "if row.managed_by == \"environment\" and (fixed", "if False and (fixed", SOURCES_API),
+        ("an unusual pass is held", "transfer.py", "    if result.held_for:\n", "    if False:\n", DECISIONS),
+        ("a plan is not applied", "transfer.py", "    if run.mode is Mode.PLAN or not source.auto_apply:\n", "    if False:\n", DECISIONS),
+        ("a held run keeps its source", "runs.py", "        ON CONFLICT DO NOTHING\n        RETURNING {COLUMNS}\n    ), ended", "        RETURNING {COLUMNS}\n    ), ended", DECISIONS),
+        ("a newer run ends a plan", "runs.py", "AND runs.state = 'staged'\n", "AND false\n", DECISIONS),
+        ("apply asks for conflicts first", "decision_routes.py", "    if found.total:\n", "    if False:\n", DECISIONS),
+        ("a run goes on where one has stopped", "runs.py", "        WHERE state = 'failed' AND resumable AND finished_at", "        WHERE false AND finished_at", DECISIONS),
+        ("a full run begins anew", "runs.py", "LEFT JOIN unfinished ON NOT fresh", "LEFT JOIN unfinished ON true", DECISIONS),
+        ("a cancelled run changes nothing", "decisions.py", "state IN ('running', 'staged', 'held')", "state IN ('running', 'staged', 'held', 'applying')", DECISIONS),
+        ("followers are limited", "events.py", "        if self._open >= self.MOST:\n", "        if False:\n", DECISIONS),
+        ("a fence is raised by who has the lease", "leases.py", "FROM sync.runs WHERE id = %s AND fence = %s AND state IN ('running', 'applying')\n            FOR UPDATE\n", "FROM sync.runs WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state IN ('running', 'applying')\n            FOR UPDATE\n", "tests/integration/sync/test_runner.py"),
+        ("a run goes on above catalog's fence", "leases.py", "SET fence = greatest(sources.fence, %s)", "SET fence = greatest(sources.fence, 0 * %s)", "tests/integration/sync/test_runner.py"),
         ("services use no proxy", "jobs.py", "httpx.AsyncClient(trust_env=False)", "httpx.AsyncClient()", "tests/integration/sync/test_worker.py"),
-        ("a lost run is not renewed", "runs.py", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND fence = %s AND state", "            pages = %s, fetched = %s, rejected = %s\n        WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state"),
-        ("a first sync that failed is tried again", "runs.py", "CASE WHEN NOT done AND NOT active THEN retry_at END", "NULL::timestamptz", SCHEDULER),
-        ("its pauses grow", "runs.py", "%s * 2 ^ least(count(*) - 1, 20)", "%s + 0 * count(*)", SCHEDULER),
+        ("a lost run is not renewed", "leases.py", "heartbeat_at = now(),\n            pages = %s, {_SET_FIGURES}\n        WHERE id = %s AND fence = %s AND state", "heartbeat_at = now(),\n            pages = %s, {_SET_FIGURES}\n        WHERE id = %s AND coalesce(%s, 0) IS NOT NULL AND state"),
+        ("a first sync that failed is tried again", "leases.py", "    CASE WHEN %s AND runs.kind = 'sync' AND", "    CASE WHEN %s AND false AND", SCHEDULER),
+        ("its pauses grow", "leases.py", "%s * 2 ^ least(count(earlier.id), 20)", "%s + 0 * count(earlier.id)", SCHEDULER),
         ("a frozen PostgreSQL is given up by workers", "database.py", "max_wait=timings.STATEMENT", "max_wait=500", FROZEN),
         ("a job that blocks its event loop is ended", "jobs.py", "        faulthandler.dump_traceback_later(timings.BLOCKED, exit=True)\n", "", "tests/unit/sync/test_watchdog.py"),
         ("the time limit of a job is ours", "queue.py", "        self.timeout = timings.JOB_LIMIT\n", "", "tests/integration/sync/test_ticks.py"),

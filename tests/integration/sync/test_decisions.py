@@ -222,6 +222,28 @@ class TestHistory:
         assert (await admin.call("GET", "/sync/runs?source=other"))["items"] == []
         assert (await admin.call("GET", "/sync/runs?state=odd", 422))["type"].endswith("validation")
 
+    async def test_old_ones_are_pruned_except_the_newest_and_the_newest_success(
+        self, admin: Admin, feed: Feed, rows: Rows, products: Rows
+    ) -> None:
+        feed.products[0] |= {"price": 12.5}
+        changed = await admin.trigger()
+        feed.before = lambda skip: (404, b"{}")
+        failed = await admin.trigger()
+        for column in ("created_at", "finished_at"):
+            rows.execute(f"UPDATE sync.runs SET {column} = {column} - interval '31 days'")
+        products.execute("UPDATE catalog.import_runs SET created_at = created_at - interval '31 days'")
+        assert (await admin.trigger())["state"] == "failed"
+        kept = {it["id"] for it in (await admin.call("GET", "/sync/runs"))["items"]}
+        assert {changed["id"], failed["id"]} < kept, "only a success prunes"
+        feed.before = lambda skip: None
+        newest = await admin.trigger()
+        listed = "SELECT id::text FROM sync.runs ORDER BY created_at"
+        await eventually(lambda: len(rows.execute(listed).fetchall()) == 2)
+        kept = {it["id"] for it in (await admin.call("GET", "/sync/runs"))["items"]}
+        assert newest["id"] in kept
+        assert not {changed["id"], failed["id"]} & kept
+        await eventually(lambda: products.execute("SELECT count(*) FROM catalog.run_changes").fetchone() == (0,))
+
     async def test_rejects_with_their_reasons(self, admin: Admin, feed: Feed) -> None:
         feed.products[4] |= {"price": "free"}
         run = await admin.trigger()

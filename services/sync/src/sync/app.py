@@ -49,10 +49,9 @@ def build(settings: SyncSettings) -> Service:
             await db.open()
             prefetch = asyncio.create_task(keys.prefetch())
             # Clients wait for its answers, so nothing is tried again.
-            catalog = CatalogClient(settings, http, retry_seconds=0)
             yield State(
-                db=db, redis=redis, catalog=catalog, streams=Streams(), tokens=TokenVerifier(keys), health=checks,
-                settings=settings,
+                db=db, redis=redis, catalog=CatalogClient(settings, http, retry_seconds=0), streams=Streams(),
+                tokens=TokenVerifier(keys), health=checks, settings=settings,
             )  # fmt: skip
             prefetch.cancel()
             await redis.aclose()

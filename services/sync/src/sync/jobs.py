@@ -104,7 +104,7 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     # Only here, so that the worker itself stays small.
     import httpx
 
-    from sync import provider_config, providers, runner
+    from sync import provider_config, providers, retention, runner
     from sync.catalog import CatalogClient
 
     shutdown = asyncio.Event()
@@ -113,15 +113,18 @@ async def _run(run_id: UUID, settings: SyncSettings, db: Postgres) -> RunResult:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Proxies are for sources: one between our own services would see the client's secret.
     async with httpx.AsyncClient(trust_env=False) as http:
+        catalog = CatalogClient(settings, http)
         dependencies = runner.RunDependencies(
             settings=settings,
             db=db,
-            catalog=CatalogClient(settings, http),
+            catalog=catalog,
             provider=lambda source: providers.load(source.provider, provider_config.of(source, settings)),
             shutdown=shutdown,
         )
         result = await runner.execute(run_id, dependencies)
-    _report(result)
+        _report(result)
+        if result.outcome is Outcome.SUCCEEDED:
+            await retention.prune(db, catalog, settings.run_retention_days)
     return result
 
 

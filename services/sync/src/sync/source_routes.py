@@ -49,6 +49,7 @@ async def create_source(body: SourceIn, response: Response, _: CanSync, db: Db, 
     responses=problem_responses(401, 403, 404),
 )
 async def get_source(name: Name, _: CanSync, db: Db, settings: SettingsDep) -> SourceOut:
+    """One source and how it is synced."""
     return SourceOut.of(await source_changes.get(db, settings, name))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -10,10 +11,10 @@ import psycopg
 from common.postgres import Postgres
 from imports.counts import Counts
 from sync import brake, leases, runs
-from sync.catalog import CatalogClient
+from sync.catalog import CatalogClient, CatalogUnavailable, StaleRun
 from sync.database import retry_while_unavailable
-from sync.import_session import ImportSession
-from sync.providers import ExternalAPIProvider
+from sync.import_session import CatalogRejected, ImportSession
+from sync.providers import ExternalAPIProvider, ProviderError
 from sync.results import RunResult
 from sync.runs import RunRow
 from sync.settings import SyncSettings
@@ -63,7 +64,14 @@ async def transfer(run: RunRow, source: SourceRow, dependencies: RunDependencies
         if not session.complete:
             raise RunFailed("what was planned is not kept any more: start a new run")
         return await _apply(run, session, dependencies, result, missing=source.missing, planned=True)
-    await _read(run, source, session, dependencies, result)
+    try:
+        await _read(run, source, session, dependencies, result)
+    except (RunFailed, ProviderError) as error:
+        if not (error.retryable if isinstance(error, ProviderError) else error.resumable):
+            # Nobody goes on from there.
+            with suppress(CatalogUnavailable, CatalogRejected, StaleRun):
+                await session.discard()
+        raise
     if run.mode is Mode.PLAN or not source.auto_apply:
         result.counts = await session.plan(source.missing, result.set_counts)
         return Outcome.STAGED
