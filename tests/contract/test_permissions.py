@@ -90,6 +90,7 @@ PERMISSIONS = {
 PAGES = re.compile(r"GET /$|GET /(docs|redoc|problems|openapi\.json|favicon\.ico)")
 VALUES = {
     "product_id": str(10**15), "field": "price", "source": "nowhere", "run_id": "00000000-0000-0000-0000-000000000000",
+    "name": "nowhere",
 }  # fmt: skip
 ROUTES = [(service, name) for service, names in PERMISSIONS.items() for name in names]
 

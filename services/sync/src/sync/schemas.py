@@ -30,7 +30,9 @@ class TriggerIn(BaseModel):
 
     source: SourceName | None = Field(None, description="The name of the source; that of the environment if left out.")
     mode: Mode = Field(Mode.APPLY, description="`plan` shows what would change, for an admin to apply.")
-    full: bool = Field(False, description="Begin with the first page, also where an earlier run could be gone on from.")
+    full: bool = Field(
+        False, strict=True, description="Begin with the first page, also where an earlier run could be gone on from."
+    )
 
 
 class ModeIn(BaseModel):

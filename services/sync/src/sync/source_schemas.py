@@ -86,10 +86,10 @@ class _Settings(BaseModel):
     options: Options = Field({}, description="Of the provider; see docs/providers.md.")
     limits: LimitsIn = Field({}, description="How much of the source a run reads.")
     brake: BrakeIn = Field({}, description="Above which shares a pass is held for an admin.")
-    enabled: bool = Field(True, description="Whether it is synced on schedule.")
+    enabled: bool = Field(True, strict=True, description="Whether it is synced on schedule.")
     timezone: Timezone = "UTC"
     missing: Missing = Field("keep", description="What becomes of products that a complete pass lacks.")
-    auto_apply: bool = Field(True, description="If false, each run is a plan that an admin applies.")
+    auto_apply: bool = Field(True, strict=True, description="If false, each run is a plan that an admin applies.")
 
 
 class SourceIn(_Settings):

@@ -20,6 +20,8 @@ _SENTENCES = {
     "model_attributes_type": "must be an object",
     "uuid_parsing": "must be a UUID",
     "literal_error": "must be {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "enum": "must be {expected}",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
