@@ -81,6 +81,7 @@ PERMISSIONS = {
         "PATCH /sync/sources/{name}": ADMINS,
         "DELETE /sync/sources/{name}": ADMINS,
         "POST /sync/sources/{name}/move": ADMINS,
+        "POST /sync/sources/test": ADMINS,
         "GET /sync/health": EVERYBODY,
         "GET /health": EVERYBODY,
         "GET /livez": EVERYBODY,

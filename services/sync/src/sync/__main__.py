@@ -1,4 +1,4 @@
-"""`python -m sync serve | work | schedule | migrate`"""
+"""`python -m sync serve | work | schedule | migrate | try`"""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m sync", description="Products from external APIs. Settings: environment."
+        "python -m sync", description="Products from external APIs. Settings: environment."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
     commands.add_parser("work", help="do the runs; serves health and metrics on HOST:METRICS_PORT")
     commands.add_parser("schedule", help="begin a run every SYNC_INTERVAL_MINUTES; serves health and metrics likewise")
+    commands.add_parser("try", help="read a page of the source on standard input; stores nothing")
     commands.add_parser("migrate", help="bring the schema `sync` to its newest revision")
     command = parser.parse_args().command
     # Worker and scheduler must stay small, so each command imports its own.
@@ -33,13 +34,17 @@ def main() -> None:
             from common import logs, migrations
         elif command == "work":
             from sync.worker import work
-        else:
+        elif command == "schedule":
             from sync.scheduler import schedule
     if command == "serve":
         app.serve("sync-api", settings, lambda: build(settings))
     elif command == "migrate":
         logs.setup(settings, "sync")
         migrations.upgrade("sync")
+    elif command == "try":
+        from sync import trial
+
+        trial.run(settings)
     elif command == "work":
         _prepare(settings, "sync-worker")
         work(settings)

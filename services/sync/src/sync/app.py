@@ -20,6 +20,7 @@ from sync.events import Streams
 from sync.schemas import SyncHealthReport
 from sync.settings import SyncSettings
 from sync.state import State
+from sync.trials import Trials
 
 __all__ = ["build"]
 
@@ -51,7 +52,7 @@ def build(settings: SyncSettings) -> Service:
             # Clients wait for its answers, so nothing is tried again.
             yield State(
                 db=db, redis=redis, catalog=CatalogClient(settings, http, retry_seconds=0), streams=Streams(),
-                tokens=TokenVerifier(keys), health=checks, settings=settings,
+                trials=Trials(), tokens=TokenVerifier(keys), health=checks, settings=settings,
             )  # fmt: skip
             prefetch.cancel()
             await redis.aclose()

@@ -3,9 +3,17 @@
 from typing import Any
 from uuid import UUID
 
-from common.web.errors import Conflict, NotFound
+from common.web.errors import Conflict, NotFound, Unprocessable
 
-__all__ = ["ProductsChanged", "RunNotFound", "SourceConflict", "SourceMoved", "SourceNotFound", "WrongState"]
+__all__ = [
+    "ProductsChanged",
+    "RunNotFound",
+    "SourceConflict",
+    "SourceFailed",
+    "SourceMoved",
+    "SourceNotFound",
+    "WrongState",
+]
 
 
 class RunNotFound(NotFound):
@@ -38,6 +46,15 @@ class SourceMoved(Conflict):
     """The source has another address than its products came from, and nobody has said yet what that means."""
 
     slug, title = "source-moved", "The source has another address"
+
+
+class SourceFailed(Unprocessable):
+    """A source that was tried could not be read; the text is the provider's."""
+
+    slug, title = "source-failed", "The source cannot be read"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, [{"pointer": "#", "detail": detail}])
 
 
 class ProductsChanged(Conflict):

@@ -17,10 +17,11 @@ from sync.errors import SourceConflict, SourceMoved, SourceNotFound
 from sync.limits import Limits
 from sync.providers import ProviderMisconfigured
 from sync.settings import SyncSettings
-from sync.source_schemas import SourceIn
+from sync.source_schemas import SourceIn, TrialIn
 from sync.sources import SourceRow
+from sync.trial import Trial
 
-__all__ = ["MAX_SOURCES", "change", "create", "delete", "get", "get_ready", "move"]
+__all__ = ["MAX_SOURCES", "change", "create", "delete", "get", "get_ready", "move", "trial_of"]
 
 MAX_SOURCES = 1000
 _STATEMENTS = load_statements("sync")
@@ -106,6 +107,21 @@ async def delete(db: Postgres, settings: SyncSettings, name: str) -> None:
         raise SourceConflict(f"{name!r} is the source of the environment: set enabled to false to stop syncing it.")
     if not await _STATEMENTS["delete_source"].fetch(db, of_source=name):
         raise SourceConflict(f"A run of {name!r} is active: cancel it first.")
+
+
+async def trial_of(db: Postgres, settings: SyncSettings, body: TrialIn) -> Trial:
+    """What a client wants to try; raises SourceNotFound, Unprocessable."""
+    fields: dict[str, Any] = {"options": {}, "limits": {}}
+    if body.source:
+        row = await get(db, settings, body.source)
+        ours = row.managed_by == "environment"
+        fields = _fields(row) | ({"url": None, "provider": settings.external_api_provider} if ours else {})
+    fields |= {name: given for name in ("provider", "url") if (given := getattr(body, name))}
+    merged = {name: merge_patch(fields[name], getattr(body, name)) for name in ("options", "limits")}
+    limits = msgspec.convert(merged["limits"], Limits)
+    return Trial(
+        provider=fields["provider"], url=fields["url"], options=merged["options"], limits=limits, count=body.count
+    )
 
 
 async def _store(db: Postgres, row: SourceRow, label: str | None, fields: dict[str, Any]) -> SourceRow:

@@ -7,11 +7,12 @@ from fastapi import Path, Response
 from common.web.openapi import problem_responses, response_headers
 from common.web.routing import make_router
 from common.web.state import Db
+from common.web.strict_json import JSONResponse
 from sync import source_changes, sources
 from sync.permissions import CanSync
 from sync.schemas import NAME
-from sync.source_schemas import MoveIn, SourceChange, SourceIn, SourceOut, SourcePage
-from sync.state import SettingsDep
+from sync.source_schemas import MoveIn, SourceChange, SourceIn, SourceOut, SourcePage, TrialIn, TrialOut
+from sync.state import SettingsDep, TrialsDep
 
 __all__ = ["router"]
 
@@ -40,6 +41,19 @@ async def create_source(body: SourceIn, response: Response, _: CanSync, db: Db, 
     row = await source_changes.create(db, settings, body)
     response.headers["Location"] = f"/sync/sources/{row.name}"
     return SourceOut.of(row)
+
+
+@router.post(
+    "/sync/sources/test",
+    summary="Try a source",
+    operation_id="test_sync_source",
+    response_model=None,
+    responses={200: {"model": TrialOut}, **problem_responses(400, 401, 403, 404, 413, 415)},
+)
+async def try_source(body: TrialIn, _: CanSync, db: Db, settings: SettingsDep, trials: TrialsDep) -> Response:
+    """One page, record by record: as it came, what it becomes, and why it is no product. Nothing is stored."""
+    trial = await source_changes.trial_of(db, settings, body)
+    return JSONResponse(await trials.run(trial))
 
 
 @router.get(

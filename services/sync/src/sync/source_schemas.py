@@ -15,7 +15,7 @@ from sync.schedule import check_cron, check_timezone
 from sync.schemas import SourceName
 from sync.sources import Missing, SourceRow
 
-__all__ = ["MoveIn", "SourceChange", "SourceIn", "SourceOut", "SourcePage"]
+__all__ = ["MoveIn", "SourceChange", "SourceIn", "SourceOut", "SourcePage", "TrialIn", "TrialOut"]
 
 _MAX_OPTIONS = 12 * 1024
 _EXAMPLE: JsonDict = {
@@ -138,6 +138,38 @@ class MoveIn(BaseModel):
         description="`same`: the shop is at a new address, and its products are matched by their external ids. "
         "`other`: the products that there are stay and are not synced any more; those of the other shop are new ones."
     )
+
+
+class TrialIn(BaseModel):
+    """A source as it could be, or one that there is with changes."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"source": "dummyjson", "count": 3}})
+
+    source: SourceName | None = Field(None, description="One that there is; without it, `provider` and `url`.")
+    provider: Provider | None = None
+    url: Url | None = None
+    options: Options = Field({}, description="In place of those of the source, as a JSON Merge Patch.")
+    limits: LimitsIn = Field({}, description="The same.")
+    count: int = Field(10, strict=True, ge=1, le=50, description="How many records to show.")
+
+    @model_validator(mode="after")
+    def _address(self) -> "TrialIn":
+        if not self.source and not (self.provider and self.url):
+            raise ValueError("name a source, or a provider and a url")
+        return self
+
+
+class SampleOut(BaseModel):
+    raw: Any = Field(description="The record as it came, without long and deep parts; null if the provider hides it.")
+    product: dict[str, Any] | None = Field(description="What it becomes; null if it is no product.")
+    reason: str | None = Field(description="Why it is no product.")
+    dropped: list[str] = Field(description="Optional fields whose values are not valid, and stay empty.")
+
+
+class TrialOut(BaseModel):
+    items: list[SampleOut]
+    error: str | None = Field(description="Why there are no items, where there is a proposal nevertheless.")
+    proposal: dict[str, Any] | None = Field(description="Of `rest`: paging, items and mapping as the answer suggests.")
 
 
 class SourceOut(BaseModel):

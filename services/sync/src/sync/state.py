@@ -11,14 +11,16 @@ from common.web.state import BaseState
 from sync.catalog import CatalogClient
 from sync.events import Streams
 from sync.settings import SyncSettings
+from sync.trials import Trials
 
-__all__ = ["CatalogDep", "HealthDep", "RedisDep", "SettingsDep", "State", "StreamsDep"]
+__all__ = ["CatalogDep", "HealthDep", "RedisDep", "SettingsDep", "State", "StreamsDep", "TrialsDep"]
 
 
 class State(BaseState):
     redis: Redis
     catalog: CatalogClient
     streams: Streams
+    trials: Trials
     settings: SyncSettings
 
 
@@ -46,8 +48,13 @@ async def _health(request: _Request) -> Health:
     return request.state["health"]
 
 
+async def _trials(request: _Request) -> Trials:
+    return request.state["trials"]
+
+
 CatalogDep = Annotated[CatalogClient, Depends(_catalog)]
 RedisDep = Annotated[Redis, Depends(_redis)]
 SettingsDep = Annotated[SyncSettings, Depends(_settings)]
 StreamsDep = Annotated[Streams, Depends(_streams)]
 HealthDep = Annotated[Health, Depends(_health)]
+TrialsDep = Annotated[Trials, Depends(_trials)]

@@ -219,8 +219,10 @@ def shortened(value: object, *, depth: int = 0) -> object:
     """The value with long texts and lists shortened and deep parts left out, so that it is small."""
     if isinstance(value, str):
         return value if len(value) <= 120 else value[:120] + "..."
-    if isinstance(value, Decimal | int) and not isinstance(value, bool):
-        return value if isinstance(value, int) and abs(value) < 2**64 else f"{Decimal(value):.20g}"
+    if isinstance(value, Decimal):
+        return value if value.is_finite() and len(f"{value}") <= 20 else f"{value:.20g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 2**64 else f"{Decimal(value):.20g}"
     if not isinstance(value, dict | list):
         return value
     if depth == 3:
