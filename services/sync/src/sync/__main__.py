@@ -10,9 +10,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "python -m sync", description="Products from external APIs. Settings: environment."
-    )
+    parser = argparse.ArgumentParser("python -m sync", description="Syncs external APIs. Settings: environment.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve HTTP on HOST:PORT and metrics on HOST:METRICS_PORT")
     commands.add_parser("work", help="do the runs; serves health and metrics on HOST:METRICS_PORT")
