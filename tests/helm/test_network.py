@@ -32,7 +32,7 @@ def ways(sources: tuple[str, ...], targets: tuple[str, ...], *ports: int | str) 
 ALWAYS = (
     ways(("test",), APIS, 8000)
     | ways(tuple(it for it in PROCESSES if it != "auth"), ("auth",), 8000)
-    | ways(("sync-worker",), ("catalog",), 8000)
+    | ways(("sync-api", "sync-worker"), ("catalog",), 8000)
     | ways(("monitoring",), PROCESSES, 9100)
     | ways((*PROCESSES, *JOBS, "test"), ("kube-system",), 53, "53/UDP")
 )
@@ -42,7 +42,7 @@ GATEWAY = (
     | ways(("monitoring",), ("gateway",), 9100)
 )
 BUNDLED = ways((*PROCESSES, *JOBS, "test"), ("postgres",), 5432) | ways(PROCESSES, ("redis",), 6379)
-WORLD = ways(("sync-worker",), OUTSIDE, 80, 443)
+WORLD = ways(("sync-api", "sync-worker"), OUTSIDE, 80, 443)
 EXPECTED = {
     "01-minimal": ALWAYS | GATEWAY | BUNDLED | WORLD,
     "02-production": ALWAYS
@@ -53,9 +53,9 @@ EXPECTED = {
     "03-everything": ALWAYS
     | GATEWAY
     | BUNDLED
-    | ways(("sync-worker",), (*OUTSIDE, "10.30.0.0/24"), 443)
+    | ways(("sync-api", "sync-worker"), (*OUTSIDE, "10.30.0.0/24"), 443)
     | ways(("ingress/traefik",), (*APIS, "gateway"), 8000)
-    | ways(("sync-worker",), ("dummyjson",), 8080)
+    | ways(("sync-api", "sync-worker"), ("dummyjson",), 8080)
     | ways(("keda",), ("sync-scheduler",), 9100)
     | ways(SCRAPED, ("monitoring",), 4318),
     "05-replicas": ALWAYS | GATEWAY | BUNDLED | WORLD,
@@ -206,8 +206,9 @@ def test_an_open_gateway_lets_in_who_is_named() -> None:
         "::1", "fd00:ec2::254", "fe80::1",
     ],
 )  # fmt: skip
-def test_no_external_api_is_in_a_private_network(address: str) -> None:
-    rules = named(render(), "NetworkPolicy")["sync-worker"]["spec"]["egress"]
+@pytest.mark.parametrize("component", ["sync-api", "sync-worker"])
+def test_no_external_api_is_in_a_private_network(component: str, address: str) -> None:
+    rules = named(render(), "NetworkPolicy")[component]["spec"]["egress"]
     blocks = [it["ipBlock"] for rule in rules for it in rule["to"] if "ipBlock" in it]
     assert {it["cidr"] for it in blocks} == set(OUTSIDE)
 

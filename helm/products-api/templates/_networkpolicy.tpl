@@ -63,6 +63,26 @@ the port in networkPolicy; no peers mean anywhere.
 {{ include "products-api.egressToDNS" . }}
 {{- end }}
 
+{{/* Egress to what sources are: the stand-in, what is named, and the internet but no private network. */}}
+{{- define "products-api.egressToSources" -}}
+{{- $external := .Values.networkPolicy.external }}
+- ports: [{port: 8080, protocol: TCP}]
+  to:
+    {{- include "products-api.peers" (list . "dummyjson") | nindent 4 }}
+{{- with $external.ports }}
+- ports:
+    {{- range . }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  to:
+    {{- with $external.peers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    - ipBlock: {cidr: 0.0.0.0/0, except: {{ toJson $external.except }}}
+    - ipBlock: {cidr: "::/0", except: {{ toJson $external.exceptIPv6 }}}
+{{- end }}
+{{- end }}
+
 {{/* Ingress to an API from its clients, which come by a gateway, and from `helm test`. */}}
 {{- define "products-api.ingressFromClients" -}}
 - ports: [{port: 8000, protocol: TCP}]

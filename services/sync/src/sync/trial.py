@@ -21,7 +21,8 @@ from sync.settings import SyncSettings
 
 __all__ = ["Trial", "TrialResult", "run"]
 
-MEMORY = 2**31
+# Of its heap; two of them and the API fit into the memory of a pod.
+MEMORY = 128 * 1024 * 1024
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(settings: SyncSettings) -> None:
     """Read a Trial, write a TrialResult."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     # What a provider prints is not the result.
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -23,7 +23,7 @@ MAX_OUTPUT = 4 * 1024 * 1024
 class Trials:
     """Those of one process, a few at a time."""
 
-    MOST = 4
+    MOST = 2
 
     def __init__(self) -> None:
         self._running = 0
