@@ -183,6 +183,15 @@ class TestCancelAndRetry:
         assert before != prices(products)
         assert (await admin.call("POST", f"/sync/runs/{again['id']}/retry", 409))["type"].endswith("wrong-state")
 
+    async def test_one_that_is_being_applied_is_not_cancelled(self, admin: Admin, rows: Rows) -> None:
+        applying = (
+            "INSERT INTO sync.runs (source, trigger, state) VALUES ('dummyjson', 'manual', 'applying') RETURNING id"
+        )
+        (run_id,) = rows.execute(applying).fetchone()  # type: ignore[misc]
+        problem = await admin.call("POST", f"/sync/runs/{run_id}/cancel", 409)
+        assert problem["type"].endswith("wrong-state")
+        assert "revert it" in problem["detail"]
+
     async def test_a_run_after_one_that_failed_for_a_while_goes_on_after_its_last_page(
         self, admin: Admin, feed: Feed
     ) -> None:
