@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from tests.helm.render import CHART
 
-LINES, HELPER_LINES, BLOCK = 150, 520, 7
+LINES, HELPER_LINES, BLOCK = 150, 525, 7
 TEMPLATES = [path for path in sorted((CHART / "templates").rglob("*.*")) if path.is_file()]
 HELPERS = [path for path in TEMPLATES if path.suffix == ".tpl"]
 

@@ -63,9 +63,10 @@ the port in networkPolicy; no peers mean anywhere.
 {{ include "products-api.egressToDNS" . }}
 {{- end }}
 
-{{/* Egress to what sources are: the stand-in, what is named, and the internet but no private network. */}}
+{{/* Egress to where products go, and to sources: the stand-in, what is named, the internet but no private network. */}}
 {{- define "products-api.egressToSources" -}}
 {{- $external := .Values.networkPolicy.external }}
+{{ include "products-api.egress" (list . "catalog" 8000) }}
 - ports: [{port: 8080, protocol: TCP}]
   to:
     {{- include "products-api.peers" (list . "dummyjson") | nindent 4 }}
