@@ -1,6 +1,7 @@
 """What the gateway does for traffic: compression, replicas, limits in time and size, streams, its own end."""
 
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -312,6 +313,16 @@ class TestLimits:
         assert hasty.send(f"{head}{most + 1}\r\n\r\n{'x' * (most + 1)}".encode()).problem["status"] == 413
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """An ordinary user's shell allows a process 1024 open files; this one holds more connections."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
 def test_half_sent_bodies_and_idle_connections_cost_little_and_stop_nobody() -> None:
     with gateway() as door, ExitStack() as stack:
 
