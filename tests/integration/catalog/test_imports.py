@@ -65,7 +65,13 @@ async def test_resumes_after_the_last_staged_page_and_replays_are_harmless(
     await first.stage(None, "p2", [item("a"), item("b")])
     assert (await first.stage(None, "p2", [item("a"), item("b")])).json() == {"staged": 2, "rejected": 0}
     second = Importer(catalog, auth_process, run_id, fence=2)
-    assert (await second.open()).json() == {"cursor": "p2", "staged": 2, "rejected": 0, "complete": False}
+    assert (await second.open()).json() == {
+        "cursor": "p2",
+        "staged": 2,
+        "rejected": 0,
+        "complete": False,
+        "applying": False,
+    }
     for late in (await first.stage("p2", "p3", [item("x")]), await first.merge(), await first.open()):
         assert late.status_code == 409, late.text
     assert (await second.stage("p1", "p3", [item("x")])).status_code == 409

@@ -53,7 +53,13 @@ async def test_a_discarded_run_keeps_its_rejects_and_can_begin_anew(
     assert sizes(catalog_settings) == {"import_rows": 0, "import_rejects": 1, "run_changes": 0, "import_runs": 1}
     assert (await run.step("apply", planned=True)).status_code == 409
     assert (await run.step("apply")).status_code == 409
-    assert (await run.open()).json() == {"cursor": None, "staged": 0, "rejected": 0, "complete": False}
+    assert (await run.open()).json() == {
+        "cursor": None,
+        "staged": 0,
+        "rejected": 0,
+        "complete": False,
+        "applying": False,
+    }
     assert (await run.stage(None, None, [item("a")], [reject("c")])).status_code == 200
     assert await run.done("apply") == counts(created=1, rejected=1)
     assert len((await run.listed("rejects"))["items"]) == 1
@@ -103,7 +109,13 @@ async def test_a_pass_that_lost_some_of_its_rows_begins_anew(
             "request_id": "",
         }  # fmt: skip
     run.fence = 2
-    assert (await run.open()).json() == {"cursor": None, "staged": 0, "rejected": 0, "complete": False}
+    assert (await run.open()).json() == {
+        "cursor": None,
+        "staged": 0,
+        "rejected": 0,
+        "complete": False,
+        "applying": False,
+    }
     assert (await catalog.get("/products")).json()["total"] == 3
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -90,6 +91,40 @@ def feed() -> Iterator[Feed]:
     yield source
     server.shutdown()
     server.server_close()
+
+
+HOSTILE = """
+import os, time
+class Hangs:
+    name = "hangs"
+    def __init__(self, config): pass
+    async def pages(self, cursor=None):
+        time.sleep(1000)
+        yield
+    async def validate(self): pass
+    async def aclose(self): pass
+class Leaves(Hangs):
+    name = "leaves"
+    async def pages(self, cursor=None):
+        os._exit(0)
+        yield
+class Fills(Hangs):
+    name = "fills"
+    async def pages(self, cursor=None):
+        print("noise" * 1000)
+        b"x" * 2**33
+        yield
+"""
+
+
+def install_hostile_providers(folder: Path) -> None:
+    """The package `hostile` with the providers `hangs`, `leaves` and `fills`, for a PYTHONPATH with `folder`."""
+    info = folder / "hostile-1.dist-info"
+    info.mkdir(parents=True)
+    (folder / "hostile.py").write_text(HOSTILE)
+    (info / "METADATA").write_text("Name: hostile\nVersion: 1\n")
+    points = "\n".join(f"{name.lower()} = hostile:{name}" for name in ("Hangs", "Leaves", "Fills"))
+    (info / "entry_points.txt").write_text(f"[products.providers]\n{points}\n")
 
 
 class Gate:

@@ -3,17 +3,18 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
 
+from sync import queue
 from sync.events import Streams
 from tests.fixtures.waiting import eventually
-from tests.integration.sync.conftest import Admin, Feed, Gate, product
+from tests.integration.sync.conftest import Admin, Feed, Gate, Make, product
 
 Rows = psycopg.Connection[Any]
 
@@ -212,6 +213,53 @@ class TestCancelAndRetry:
         feed.asked.clear()
         assert (await admin.trigger(full=True))["state"] == "succeeded"
         assert feed.asked == [0, 100]
+
+    @pytest.mark.parametrize("how", ["changed", "planned"])
+    async def test_it_begins_anew_for_a_plan_and_after_a_change_of_its_source(
+        self, admin: Admin, feed: Feed, how: str
+    ) -> None:
+        feed.before = lambda skip: (503, b"{}") if skip else None
+        assert (await admin.trigger())["retry_at"]
+        feed.before = lambda skip: None
+        if how == "changed":
+            await admin.call("PATCH", "/sync/sources/dummyjson", limits={"max_pages": 77})
+        feed.asked.clear()
+        await admin.trigger(**({"mode": "plan"} if how == "planned" else {}))
+        assert feed.asked == [0, 100]
+
+
+class TestTakeover:
+    """The last worker has died after catalog had applied all, and before the run was told to have ended."""
+
+    @pytest.fixture
+    def forgets(self, admin: Admin, rows: Rows, valkey: Any, settings_of: Make) -> Callable[[str], None]:
+        def forget(run_id: str) -> None:
+            rows.execute(
+                "UPDATE sync.runs SET state = 'applying', finished_at = NULL, lease_until = now() - interval '1 s' "
+                "WHERE id = %s",
+                [run_id],
+            )
+            assert queue.enqueue(valkey, UUID(run_id), 99)
+
+        return forget
+
+    @pytest.mark.parametrize("kind", ["sync", "approved", "revert"])
+    async def test_the_next_one_ends_it_as_it_was(
+        self, admin: Admin, feed: Feed, products: Rows, forgets: Callable[[str], None], kind: str
+    ) -> None:
+        feed.products[0] |= {"price": 12.5}
+        run = await admin.trigger(**({"mode": "plan"} if kind == "approved" else {}))
+        if kind == "approved":
+            await admin.call("POST", f"/sync/runs/{run['id']}/apply", 202)
+            run = await admin.ended(run["id"])
+        if kind == "revert":
+            run = await admin.ended((await admin.call("POST", f"/sync/runs/{run['id']}/revert", 202))["run_id"])
+        assert (run["state"], run["counts"]["updated"]) == ("succeeded", 1)
+        before = prices(products)
+        forgets(run["id"])
+        again = await admin.ended(run["id"])
+        assert (again["state"], again["attempt"], again["counts"]) == ("succeeded", run["attempt"] + 1, run["counts"])
+        assert prices(products) == before
 
 
 class TestHistory:

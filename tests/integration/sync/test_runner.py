@@ -20,7 +20,7 @@ from sync.runner import RunDependencies
 from sync.settings import SyncSettings
 from tests.fixtures.catalog import Auth
 from tests.fixtures.waiting import until
-from tests.integration.sync.conftest import Launch, Make, requested
+from tests.integration.sync.conftest import Launch, Make, install_hostile_providers, requested
 
 Rows = psycopg.Connection[Any]
 Pages = Callable[[str | None], AsyncIterator[Page]]
@@ -323,36 +323,13 @@ class TestCatalog:
                 await CatalogClient(bench.settings, http, retry_seconds=1).open("dummyjson", UUID(int=1), 1)
 
 
-EVIL = """
-import os, time
-class Stuck:
-    name = "stuck"
-    def __init__(self, config): pass
-    async def pages(self, cursor=None):
-        time.sleep(1000)
-        yield
-    async def validate(self): pass
-    async def aclose(self): pass
-class Leaves(Stuck):
-    name = "leaves"
-    async def pages(self, cursor=None):
-        os._exit(0)
-        yield
-"""
-POINTS = "[products.providers]\nstuck = evil:Stuck\nleaves = evil:Leaves\n"
-
-
 class TestInstalledProvider:
-    @pytest.mark.parametrize(("name", "within"), [("leaves", 15), ("stuck", 35)])
+    @pytest.mark.parametrize(("name", "within"), [("leaves", 15), ("hangs", 35)])
     def test_one_that_kills_or_blocks_its_process_is_counted_and_the_worker_lives(
         self, launch: Launch, rows: Rows, tmp_path: Any, name: str, within: int
     ) -> None:
-        package = tmp_path / "site"
-        (package / "evil-1.dist-info").mkdir(parents=True)
-        (package / "evil.py").write_text(EVIL)
-        (package / "evil-1.dist-info" / "METADATA").write_text("Name: evil\nVersion: 1\n")
-        (package / "evil-1.dist-info" / "entry_points.txt").write_text(POINTS)
-        settings = {"EXTERNAL_API_PROVIDER": name, "PYTHONPATH": str(package)}
+        install_hostile_providers(tmp_path)
+        settings = {"EXTERNAL_API_PROVIDER": name, "PYTHONPATH": str(tmp_path)}
         launch("schedule", **settings)
         worker = launch("work", **settings)
         until(worker.healthy)

@@ -232,6 +232,20 @@ class TestAnotherAddress:
         assert products.execute(counted).fetchall() == [("shop", 194), ("shop-2", 10)]
         assert (await api.call("POST", "/sync/sources", 409, **source(feed, "shop-2")))["status"] == 409
 
+    async def test_what_a_run_reads_does_not_change_under_it(self, api: Admin, feed: Feed) -> None:
+        await api.call("POST", "/sync/sources", 201, **source(feed))
+        run_id = (await api.call("POST", "/sync/trigger", 202, source="shop"))["run_id"]
+        for patch in (
+            {"url": feed.url + "/b"},
+            {"provider": "fakestore"},
+            {"options": {"a": 1}},
+        ):
+            problem = await api.call("PATCH", "/sync/sources/shop", 409, **patch)
+            assert "is active" in problem["detail"]
+        assert (await api.call("PATCH", "/sync/sources/shop", limits={"max_pages": 7}))["limits"]["max_pages"] == 7
+        await api.call("POST", f"/sync/runs/{run_id}/cancel")
+        assert (await api.call("PATCH", "/sync/sources/shop", url=feed.url + "/b"))["url"] == feed.url + "/b"
+
     async def test_a_deleted_one_leaves_its_products_to_the_same_address_alone(
         self, api: Admin, launch: Launch, feed: Feed, products: Rows
     ) -> None:

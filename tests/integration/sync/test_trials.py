@@ -13,44 +13,17 @@ from sync.app import build
 from tests.fixtures.catalog import Auth
 from tests.fixtures.processes import environment_of
 from tests.fixtures.service import serving
-from tests.integration.sync.conftest import Admin, Feed, Make
+from tests.integration.sync.conftest import Admin, Feed, Make, install_hostile_providers
 
 Rows = psycopg.Connection[Any]
 PATH = "/sync/sources/test"
-EVIL = """
-import os, sys, time
-class Hangs:
-    name = "hangs"
-    def __init__(self, config): pass
-    async def pages(self, cursor=None):
-        time.sleep(1000)
-        yield
-    async def validate(self): pass
-    async def aclose(self): pass
-class Leaves(Hangs):
-    name = "leaves"
-    async def pages(self, cursor=None):
-        os._exit(0)
-        yield
-class Fills(Hangs):
-    name = "fills"
-    async def pages(self, cursor=None):
-        print("noise" * 1000)
-        b"x" * 2**33
-        yield
-"""
 
 
 @pytest.fixture
 async def admin(
     settings_of: Make, auth_process: Auth, feed: Feed, rows: Rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Admin]:
-    info = tmp_path / "evil-1.dist-info"
-    info.mkdir()
-    (tmp_path / "evil.py").write_text(EVIL)
-    (info / "METADATA").write_text("Name: evil\nVersion: 1\n")
-    points = "\n".join(f"{name.lower()} = evil:{name}" for name in ("Hangs", "Leaves", "Fills"))
-    (info / "entry_points.txt").write_text(f"[products.providers]\n{points}\n")
+    install_hostile_providers(tmp_path)
     settings = settings_of(auth_url=auth_process.url, external_api_url=f"{feed.url}?key=hunter2")
     for name, value in environment_of(settings).items():
         monkeypatch.setenv(name, value)

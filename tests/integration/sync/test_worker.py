@@ -79,6 +79,7 @@ class TestRun:
         print(f"194 products in {seconds:.2f} s")
         until(lambda: worker.figure('products_sync_runs_total{outcome="succeeded",source="dummyjson"}') == 1)
         assert worker.figure('products_sync_rows_total{kind="created",source="dummyjson"}') == 194
+        assert worker.figure('products_sync_rows_total{kind="fetched",source="dummyjson"}') == 0
         assert worker.figure('products_sync_run_duration_seconds_count{source="dummyjson"}') == 1
 
     def test_a_proxy_is_not_for_calls_between_services(

@@ -68,10 +68,14 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportState(Staged, frozen=True, kw_only=True):
-    """Where to go on: after `cursor`, or to the merge if `complete`."""
+    """Where to go on: after `cursor`; if `complete`, with what the pass changes; if `applying`, with writing that.
+
+    What is being applied was decided, and may be applied already: it is not compared again.
+    """
 
     cursor: str | None
     complete: bool
+    applying: bool = False
 
 
 class Missing(Fence, frozen=True, kw_only=True):

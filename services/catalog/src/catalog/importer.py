@@ -18,6 +18,8 @@ __all__ = ["State", "check_complete", "check_staged", "compare", "discard", "loc
 _WAIT_FOR_LOCKS = f"SET LOCAL lock_timeout = '{plans.LOCK_TIMEOUT}'"
 # The phases of a run (`catalog.steps`) that need nothing of what was staged.
 WITHOUT_STAGED = ("planned", "reverting", "executing", "removing", "applied")
+# Those in which products change, or have changed.
+WRITING = ("applying", "executing", "removing", "applied")
 _STATEMENTS = load_statements("catalog")
 
 
@@ -47,9 +49,16 @@ async def open_run(transaction: Transaction, source: str, run_id: UUID, fencing_
         raise StaleImport(
             f"The fencing token {fencing_token} is older than {state.fencing_token}.", fence=state.fencing_token
         )
-    if state.run_id == run_id and await _can_resume(transaction, source, state):
+    phase = await _phase(transaction, run_id)
+    if state.run_id == run_id and await _can_resume(transaction, source, state, phase):
         await _STATEMENTS["resume_import"].execute(transaction, of_source=source, fencing_token=fencing_token)
-        return ImportState(cursor=state.cursor, staged=state.staged, rejected=state.rejected, complete=state.complete)
+        return ImportState(
+            cursor=state.cursor,
+            staged=state.staged,
+            rejected=state.rejected,
+            complete=state.complete,
+            applying=state.result is not None or phase in WRITING,
+        )
     await _begin(transaction, source, run_id, fencing_token)
     return ImportState(cursor=None, staged=0, rejected=0, complete=False)
 
@@ -123,12 +132,14 @@ async def _checked(transaction: Transaction, statement: str, source: str, run_id
     return state
 
 
-async def _can_resume(transaction: Transaction, source: str, state: State) -> bool:
+async def _phase(transaction: Transaction, run_id: UUID) -> str | None:
+    rows = await _STATEMENTS["read_import_run"].fetch(transaction, run_id=run_id)
+    return rows[0][1] if rows else None
+
+
+async def _can_resume(transaction: Transaction, source: str, state: State, phase: str | None) -> bool:
     """Whether a run has come anywhere, and all that it goes on from is there: its plan, or what it has staged."""
-    if state.result is not None:
-        return True
-    phase = await _STATEMENTS["read_import_run"].fetch(transaction, run_id=state.run_id)
-    if phase and phase[0][1] in WITHOUT_STAGED:
+    if state.result is not None or phase in WITHOUT_STAGED:
         return True
     return (state.complete or state.cursor is not None) and await _has_all(transaction, source, state)
 

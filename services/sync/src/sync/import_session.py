@@ -67,6 +67,7 @@ class ImportSession:
         self.staged = state.staged
         self.rejected = state.rejected
         self.complete = state.complete
+        self.applying = state.applying
 
     @property
     def cursor(self) -> str | None:

@@ -120,7 +120,8 @@ async def claim_slot(db: Postgres, source: str, slot: int) -> RunRow | None:
     return await _insert(db, source, Trigger.SCHEDULE, slot=slot)
 
 
-# A new run ends a plan that nobody applied, and goes on where a run that failed for a while only has stopped.
+# A new run ends a plan that nobody applied, and goes on where a run that failed for a while only has stopped, unless
+# its source has changed since: pages of two addresses are no pass.
 _INSERT = f"""
     WITH wanted (source, trigger, slot, traceparent, mode, fresh) AS (
         VALUES (%s::text, %s::text, %s::bigint, %s::text, %s::text, %s::bool)
@@ -131,10 +132,11 @@ _INSERT = f"""
     ), unfinished AS (
         SELECT coalesce(pass_id, id) AS pass_id, approved FROM newest
         WHERE state = 'failed' AND resumable AND finished_at > now() - make_interval(secs => %s)
+            AND created_at > (SELECT updated_at FROM sync.sources WHERE name = source)
     ), inserted AS (
         INSERT INTO sync.runs (source, trigger, slot, traceparent, mode, pass_id, approved)
         SELECT source, trigger, slot, traceparent, mode, pass_id, coalesce(approved, false)
-        FROM wanted LEFT JOIN unfinished ON NOT fresh
+        FROM wanted LEFT JOIN unfinished ON NOT fresh AND mode = 'apply'
         WHERE trigger NOT IN ('initial', 'retry')
             OR NOT EXISTS (SELECT FROM newest WHERE state = 'succeeded')
         ON CONFLICT DO NOTHING

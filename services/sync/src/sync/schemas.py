@@ -68,7 +68,7 @@ class CountsOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """One pass over a source. `attempt` counts the workers that took it: more than one after a crash or an upgrade."""
+    """One pass over a source. `attempt` counts how often a worker took it: again after a crash or `apply`."""
 
     model_config = ConfigDict(from_attributes=True)
 

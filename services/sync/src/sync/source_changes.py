@@ -40,11 +40,7 @@ async def get_ready(db: Postgres, settings: SyncSettings, name: str) -> SourceRo
     """A source that may be synced now; raises SourceNotFound, and SourceMoved until an admin has decided."""
     row = await get(db, settings, name)
     if name == settings.source and row.has_moved(settings):
-        raise SourceMoved(
-            f"Products of {name!r} came from {row.provider} at {without_secrets(row.url)}, and the environment has "
-            f"{settings.external_api_provider} at {settings.source_url}. POST /sync/sources/{name}/move says whether "
-            "that is the same shop."
-        )
+        raise SourceMoved(row.move_question(settings))
     return row
 
 
@@ -83,6 +79,8 @@ async def change(db: Postgres, settings: SyncSettings, name: str, patch: dict[st
         )
     new = _patched(row, patch)
     label = row.label
+    if (new.provider, new.url, new.options) != (row.provider, row.url, row.options):
+        await _check_idle(db, row)
     if row.managed_by == "api":
         if (new.provider, new.url) != (row.provider, row.url):
             label = await _label_after_move(db, row, shop)
@@ -95,6 +93,7 @@ async def move(db: Postgres, settings: SyncSettings, name: str, shop: str) -> So
     row = await get(db, settings, name)
     if row.name != settings.source or not row.has_moved(settings):
         raise SourceConflict(f"The address of {name!r} is the one that its products came from: nothing to decide.")
+    await _check_idle(db, row)
     label = await _label_after_move(db, row, shop)
     address = {"provider": settings.external_api_provider, "url": settings.source_url}
     return await _store(db, row, label, _fields(row) | address)
@@ -132,9 +131,13 @@ async def _store(db: Postgres, row: SourceRow, label: str | None, fields: dict[s
     return found[0]
 
 
-async def _label_after_move(db: Postgres, row: SourceRow, shop: str | None) -> str | None:
+async def _check_idle(db: Postgres, row: SourceRow) -> None:
+    """What a run reads does not change under it: a worker that takes it over would mix two shops, or two mappings."""
     if row.name in await history.active_runs(db):
         raise SourceConflict(f"A run of {row.name!r} is active: wait for it, or cancel it first.")
+
+
+async def _label_after_move(db: Postgres, row: SourceRow, shop: str | None) -> str | None:
     if (await history.successes(db)).get(row.name) is None or shop == "same":
         return row.label
     if shop is None:

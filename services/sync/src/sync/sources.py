@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from common.postgres import Postgres
+from common.urls import without_secrets
 from sync.limits import Brake, Limits
 from sync.schedule import Schedule
 from sync.settings import SyncSettings
@@ -57,6 +58,14 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         """Whether our environment has another address for it than the one that its products came from."""
         return self.managed_by == "environment" and (self.name, self.provider, self.url) != settings.origin
 
+    def move_question(self, settings: SyncSettings) -> str:
+        """What an admin has to decide once it has moved."""
+        return (
+            f"Products of {self.name!r} came from {self.provider} at {without_secrets(self.url)}, and the environment "
+            f"has {settings.external_api_provider} at {settings.source_url}: POST /sync/sources/{self.name}/move says "
+            "whether that is the same shop."
+        )
+
 
 _COLUMNS = ", ".join(SourceRow.__struct_fields__)
 
@@ -76,7 +85,7 @@ async def list_all(db: Postgres, *, deleted: bool = False) -> list[SourceRow]:
 _REGISTER = """
     INSERT INTO sync.sources (name, provider, url, interval_minutes) VALUES (%s, %s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET interval_minutes = excluded.interval_minutes, cron = NULL,
-        managed_by = 'environment', enabled = sources.enabled OR sources.managed_by = 'deleted',
+        managed_by = 'environment', updated_at = now(), enabled = sources.enabled OR sources.managed_by = 'deleted',
         (provider, url) = (
             SELECT CASE WHEN count(*) = 0 THEN excluded.provider ELSE sources.provider END,
                 CASE WHEN count(*) = 0 THEN excluded.url ELSE sources.url END

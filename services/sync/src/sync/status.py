@@ -75,11 +75,7 @@ async def _sources(
 
 def _waits_for(source: SourceRow, active: RunRow | None, settings: SyncSettings) -> str | None:
     if source.name == settings.source and source.has_moved(settings):
-        return (
-            f"Its products came from {source.provider} at {without_secrets(source.url)}, and the environment has "
-            f"{settings.external_api_provider} at {settings.source_url}: POST /sync/sources/{source.name}/move says "
-            "whether that is the same shop."
-        )
+        return source.move_question(settings)
     if active and active.state is RunState.HELD:
         return f"The run {active.id} is held: apply or cancel it."
     return None

@@ -18,7 +18,7 @@ from sync.providers import ExternalAPIProvider, ProviderError
 from sync.results import RunResult
 from sync.runs import RunRow
 from sync.settings import SyncSettings
-from sync.sources import Missing, SourceRow
+from sync.sources import SourceRow
 from sync.states import Kind, Mode, Outcome
 
 __all__ = ["LOST", "LeaseLost", "RunDependencies", "RunFailed", "ShutdownRequested", "renew", "transfer"]
@@ -58,12 +58,14 @@ class ShutdownRequested(Exception):
 async def transfer(run: RunRow, source: SourceRow, dependencies: RunDependencies, result: RunResult) -> Outcome:
     """Succeeded, staged or held; `result` has the progress meanwhile, and in the end the counts."""
     session = await dependencies.catalog.open(source.product_source, run.pass_of, run.fence or 0)
+    planned = run.approved or run.kind is Kind.REVERT
+    if run.approved or session.applying:
+        return await _apply(run, source, session, dependencies, result, planned=planned)
     if run.kind is Kind.REVERT:
-        return await _revert(run, session, dependencies, result)
-    if run.approved:
-        if not session.complete:
-            raise RunFailed("what was planned is not kept any more: start a new run")
-        return await _apply(run, session, dependencies, result, missing=source.missing, planned=True)
+        await _plan_revert(run, session, dependencies, result)
+        if run.mode is Mode.PLAN:
+            return Outcome.STAGED
+        return await _apply(run, source, session, dependencies, result, planned=planned)
     try:
         await _read(run, source, session, dependencies, result)
     except (RunFailed, ProviderError) as error:
@@ -79,7 +81,7 @@ async def transfer(run: RunRow, source: SourceRow, dependencies: RunDependencies
     if result.held_for:
         result.counts = await session.plan(source.missing, result.set_counts)
         return Outcome.HELD
-    return await _apply(run, session, dependencies, result, missing=source.missing, planned=False)
+    return await _apply(run, source, session, dependencies, result, planned=planned)
 
 
 async def renew(run: RunRow, db: Postgres, result: RunResult) -> None:
@@ -127,28 +129,24 @@ async def _reason_to_hold(source: SourceRow, session: ImportSession) -> str | No
     return brake.reason_to_hold(comparison, source.brake) if comparison else None
 
 
-async def _revert(run: RunRow, session: ImportSession, dependencies: RunDependencies, result: RunResult) -> Outcome:
-    """Undo the run that it names, or plan to."""
-    if not run.approved:
-        undone = await retry_while_unavailable(lambda: runs.find_pass(dependencies.db, run.reverts))
-        if undone is None:
-            raise RunFailed("the run to revert is not kept any more")
-        result.counts = await session.plan_revert(undone, result.set_counts)
-        if run.mode is Mode.PLAN:
-            return Outcome.STAGED
-    return await _apply(run, session, dependencies, result, missing="keep", planned=True)
+async def _plan_revert(run: RunRow, session: ImportSession, dependencies: RunDependencies, result: RunResult) -> None:
+    undone = await retry_while_unavailable(lambda: runs.find_pass(dependencies.db, run.reverts))
+    if undone is None:
+        raise RunFailed("the run to revert is not kept any more")
+    result.counts = await session.plan_revert(undone, result.set_counts)
 
 
 async def _apply(
     run: RunRow,
+    source: SourceRow,
     session: ImportSession,
     dependencies: RunDependencies,
     result: RunResult,
     *,
-    missing: Missing,
     planned: bool,
 ) -> Outcome:
+    """Write the changes of the pass, or exactly those that were planned."""
     if not await retry_while_unavailable(lambda: leases.begin_applying(dependencies.db, run)):
         raise LeaseLost(LOST)
-    result.counts = await session.apply(missing, planned=planned, on_progress=result.set_counts)
+    result.counts = await session.apply(source.missing, planned=planned, on_progress=result.set_counts)
     return Outcome.SUCCEEDED

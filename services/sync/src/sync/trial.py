@@ -15,7 +15,7 @@ import msgspec
 from common.json_encoding import dumps
 from sync import provider_config, providers
 from sync.limits import Limits
-from sync.providers import ProviderConfig, ProviderError, ProviderMisconfigured
+from sync.providers import ProviderConfig, ProviderError
 from sync.providers.samples import Sample, sample
 from sync.settings import SyncSettings
 
@@ -77,6 +77,6 @@ async def _proposal(trial: Trial, config: ProviderConfig) -> dict[str, Any] | No
 
     try:
         proposed: dict[str, Any] = msgspec.to_builtins(await propose(config))
-    except (ProviderError, ProviderMisconfigured):
+    except ProviderError:
         return None
     return proposed

@@ -161,7 +161,8 @@ class SyncWorker(Worker):
         if outcome is not Outcome.SKIPPED:
             RUN_DURATION.labels(source).observe(seconds)
         if run and outcome is Outcome.SUCCEEDED:
-            for kind in run.counts.__struct_fields__:
+            # Without their sum.
+            for kind in set(run.counts.__struct_fields__) - {"fetched"}:
                 ROWS.labels(source, kind).inc(getattr(run.counts, kind))
 
 
